@@ -1,0 +1,1 @@
+"""Index time: read, parse, chunk and index what an organisation brings; knows nothing of Prefect."""
