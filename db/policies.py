@@ -1,0 +1,88 @@
+"""Row-level security: the few shapes of policy there are, as the DDL that migrations run.
+
+Every policy reads the bound reader through scalar sub-selects, so PostgreSQL evaluates the settings once a
+statement, not once a row. `current_setting` without `missing_ok` raises on a connection that nobody
+bound: forgetting to bind can't return rows.
+"""
+
+from alembic import op
+
+APP = "regenesis_app"
+
+TENANT = "tenant_id = (SELECT current_setting('app.tenant_id')::uuid)"
+USER = "(SELECT nullif(current_setting('app.user_id'), '')::uuid)"
+ROLE = "(SELECT current_setting('app.role'))"
+CLIENTS = "(SELECT string_to_array(current_setting('app.clients'), ',')::uuid[])::uuid[]"
+VISIBILITIES = "(SELECT string_to_array(current_setting('app.visibilities'), ','))::text[]"
+
+SYSTEM = f"{ROLE} = 'system'"
+AUDIENCE = (
+    f"(client_id IS NULL AND (coach_id IS NULL OR coach_id = {USER})) OR client_id = ANY ({CLIENTS})"
+)
+"""Whom content is about: the whole tenant, the reader's clients (or the client), or the coach alone."""
+
+
+def _policy(table: str, name: str, command: str, using: str, *, restrictive: bool = False, to: str = "public") -> None:
+    kind = "RESTRICTIVE" if restrictive else "PERMISSIVE"
+    clauses = {
+        "SELECT": f"USING ({using})",
+        "INSERT": f"WITH CHECK ({using})",
+        "UPDATE": f"USING ({using}) WITH CHECK ({using})",
+        "DELETE": f"USING ({using})",
+        "ALL": f"USING ({using}) WITH CHECK ({using})",
+    }
+    op.execute(f"CREATE POLICY {name} ON {table} AS {kind} FOR {command} TO {to} {clauses[command]}")
+
+
+def isolate_tenants(table: str, *, column: str = "tenant_id", to: str = "public") -> None:
+    """Bind the table, its owner included, to the reader's tenant; the pipelines may do all inside it."""
+    op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+    _policy(table, "tenant_isolation", "ALL", TENANT.replace("tenant_id =", f"{column} ="), restrictive=True, to=to)
+    _policy(table, "system_all", "ALL", SYSTEM, to=to)
+
+
+def guard_content(table: str) -> None:
+    """Content: the pipelines write it; a reader sees what visibility and audience allow."""
+    isolate_tenants(table)
+    _policy(table, "reader", "SELECT", f"visibility = ANY ({VISIBILITIES}) AND ({AUDIENCE})")
+
+
+def guard_shared(table: str) -> None:
+    """Configuration: everyone of the tenant reads it; the pipelines and the tenant's admin write it."""
+    isolate_tenants(table)
+    _policy(table, "reader", "SELECT", "true")
+    _policy(table, "admin_all", "ALL", f"{ROLE} = 'admin'")
+
+
+def guard_internal(table: str) -> None:
+    """Machinery: nobody but the pipelines."""
+    isolate_tenants(table)
+
+
+def guard_private(table: str, *, insert_only: bool = False) -> None:
+    """Personal: only the person whose `user_id` it bears reads and writes it; null belongs to the pipelines."""
+    isolate_tenants(table)
+    for command in ("SELECT", "INSERT") if insert_only else ("ALL",):
+        _policy(table, f"own_{command.lower()}", command, f"user_id = {USER}")
+
+
+def guard_reading(table: str, condition: str, *, to: str = "public") -> None:
+    """Let the tenant's people read the rows for which the condition holds."""
+    _policy(table, "reader", "SELECT", condition, to=to)
+
+
+def guard_where(table: str, condition: str) -> None:
+    """Readable where the condition holds; written by the pipelines."""
+    isolate_tenants(table)
+    guard_reading(table, condition)
+
+
+def allow_owner_lookup(table: str) -> None:
+    """Let the owner's narrow look-up functions read across tenants; the app's role can't."""
+    _policy(table, "owner_lookup", "SELECT", "true", to="regenesis_owner")
+
+
+def grant(table: str, privileges: str = "SELECT, INSERT, UPDATE, DELETE") -> None:
+    """Give the app's role what it needs on the table."""
+    op.execute(f"GRANT {privileges} ON {table} TO {APP}")
