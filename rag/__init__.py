@@ -1,0 +1,1 @@
+"""Query time: embed, retrieve, understand the question, and answer with citations."""

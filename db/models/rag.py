@@ -1,4 +1,7 @@
-"""Schema `rag`: transcripts and documents, their chunks, and the vectors they are found by."""
+"""Schema `rag`: transcripts and documents, their chunks, and the vectors they are found by.
+
+Search reads it through `rag/retrieve.py`, which returns the types of `rag/passages.py`.
+"""
 
 from datetime import datetime
 from typing import Any

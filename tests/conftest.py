@@ -1,0 +1,61 @@
+"""What every test stands on: a home of its own, one migrated embedded PostgreSQL, a fresh tenant a test.
+
+Tests isolate by tenant instead of by rollback: every test that writes founds its own tenant, so real commits
+are tested and row-level security itself keeps the tests apart.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything reads the environment: no telemetry, a home that goes away.
+os.environ |= {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "REGENESIS_LOG__LEVEL": "WARNING"}
+_home = Path(tempfile.mkdtemp(prefix="regenesis-tests-"))
+_home.chmod(0o755)  # as root, PostgreSQL runs as a user of its own that must pass through
+for name in [name for name in os.environ if name.startswith("REGENESIS_") and "TEST" not in name]:
+    if name not in {"REGENESIS_LOG__LEVEL"}:
+        del os.environ[name]
+os.environ["REGENESIS_HOME"] = str(_home)
+
+from core.logging import configure_logging  # noqa: E402  # the environment comes first
+from core.settings import Settings, get_settings  # noqa: E402
+from db import migrate  # noqa: E402
+from db.locate import owner_url  # noqa: E402
+from db.session import close_store  # noqa: E402
+from tests.factories.people import Organisation, found_organisation  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def settings() -> Iterator[Settings]:
+    """The settings of the test run."""
+    configure_logging(get_settings().log)
+    yield get_settings()
+    shutil.rmtree(_home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def store(settings: Settings) -> AsyncIterator[Settings]:
+    """A migrated store, for tests that read or write it."""
+    migrate.upgrade(owner_url(settings))
+    yield settings
+    await close_store()
+
+
+@pytest.fixture
+async def organisation(store: Settings) -> Organisation:
+    """A new tenant with one person of each role, two coaches and three clients."""
+    return await found_organisation()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public development data; skips where it is absent."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("REGENESIS_TEST_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"the public development data is not at {folder}; set REGENESIS_TEST_DATA to its folder")
+    return folder
