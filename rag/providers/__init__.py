@@ -1,0 +1,1 @@
+"""Model services that answer in words: one protocol, OpenAI's wire format, and what to do when one of them is down."""
