@@ -118,14 +118,14 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(default_factory=default_home, description="folder for all state")
-    db: DatabaseSettings = Field(default_factory=lambda: DatabaseSettings())
-    storage: StorageSettings = Field(default_factory=lambda: StorageSettings())
+    db: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
     cache: CacheSettings = Field(default_factory=CacheSettings)
-    llm: ModelSettings = Field(default_factory=lambda: ModelSettings())
-    embedding: EmbeddingSettings = Field(default_factory=lambda: EmbeddingSettings())
-    api: ApiSettings = Field(default_factory=lambda: ApiSettings())
-    ingest: IngestSettings = Field(default_factory=lambda: IngestSettings())
-    log: LogSettings = Field(default_factory=lambda: LogSettings())
+    llm: ModelSettings = Field(default_factory=ModelSettings)
+    embedding: EmbeddingSettings = Field(default_factory=EmbeddingSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
     prefect_api_url: str | None = Field(
         None, validation_alias="PREFECT_API_URL", description="a Prefect server; unset: `regenesis up` starts one"
     )
@@ -154,9 +154,7 @@ class Settings(BaseSettings):
 
 def _open_to_others(folder: Path) -> bool:
     """Tell whether any user may pass through every existing folder on the way to this one."""
-    return all(
-        path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents) if path.exists()
-    )
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.parents) if path.exists())
 
 
 def ensure_home(settings: Settings) -> Path:

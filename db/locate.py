@@ -6,6 +6,7 @@ from core.settings import Settings, ensure_home
 from db.embedded import start_embedded
 from db.provision import APP, provision, to_driver_url
 
+
 def owner_url(settings: Settings) -> URL:
     """Return the URL migrations run as, with database, roles and extension in place."""
     named = settings.db.owner_url or settings.db.url

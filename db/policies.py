@@ -16,9 +16,7 @@ CLIENTS = "(SELECT string_to_array(current_setting('app.clients'), ',')::uuid[])
 VISIBILITIES = "(SELECT string_to_array(current_setting('app.visibilities'), ','))::text[]"
 
 SYSTEM = f"{ROLE} = 'system'"
-AUDIENCE = (
-    f"(client_id IS NULL AND (coach_id IS NULL OR coach_id = {USER})) OR client_id = ANY ({CLIENTS})"
-)
+AUDIENCE = f"(client_id IS NULL AND (coach_id IS NULL OR coach_id = {USER})) OR client_id = ANY ({CLIENTS})"
 """Whom content is about: the whole tenant, the reader's clients (or the client), or the coach alone."""
 
 

@@ -108,7 +108,5 @@ async def get_principal(tenant_slug: str, email: str) -> Principal:
             )
         ).one_or_none()
     if row is None:
-        raise UserNotFound(
-            f"There is no active user {email!r} in the organisation {tenant_slug!r}; check both names."
-        )
+        raise UserNotFound(f"There is no active user {email!r} in the organisation {tenant_slug!r}; check both names.")
     return Principal(row.tenant_id, cast(Role, row.role), row.user_id, frozenset(SCOPES))

@@ -17,7 +17,7 @@ os.environ |= {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 _home = Path(tempfile.mkdtemp(prefix="regenesis-tests-"))
 _home.chmod(0o755)  # as root, PostgreSQL runs as a user of its own that must pass through
 for name in [name for name in os.environ if name.startswith("REGENESIS_") and "TEST" not in name]:
-    if name not in {"REGENESIS_LOG__LEVEL"}:
+    if name != "REGENESIS_LOG__LEVEL":
         del os.environ[name]
 os.environ["REGENESIS_HOME"] = str(_home)
 

@@ -25,7 +25,7 @@ def include_name(name: str | None, kind: str, parents: Any) -> bool:  # noqa: AN
     return True
 
 
-def include_object(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:  # noqa: ANN401, ARG001, FBT001  # Alembic's signature
+def include_object(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:  # noqa: ANN401, ARG001  # Alembic's signature
     """Leave out the copies of a foreign key that PostgreSQL keeps for each partition of its target."""
     if kind == "foreign_key_constraint" and reflected:
         return not PARTITION.search(item.elements[0].target_fullname.rsplit(".", 1)[0])

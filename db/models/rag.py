@@ -19,8 +19,8 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     func,
-    text,
 )
+from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -140,7 +140,7 @@ class DocumentChunk(TenantRow, Audience, Base):
     page_last: Mapped[int | None]
     heading: Mapped[str | None]
     word_count: Mapped[int]
-    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=sql("'{}'"))
 
 
 class EmbeddingsRegistry(TenantRow, Base):
@@ -153,11 +153,9 @@ class EmbeddingsRegistry(TenantRow, Base):
     __table_args__ = (
         UniqueConstraint("tenant_id", "model_name"),
         one_of("status", REGISTRY_STATES),
-        Index(
-            "uq_embeddings_registry_active", "tenant_id", unique=True, postgresql_where=text("status = 'active'")
-        ),
+        Index("uq_embeddings_registry_active", "tenant_id", unique=True, postgresql_where=sql("status = 'active'")),
         {"schema": "rag"},
-    )  # fmt: skip
+    )
 
     vector_store_id: Mapped[str] = mapped_column(server_default="pgvector")
     model_name: Mapped[str]
@@ -178,8 +176,8 @@ class SearchMetadata(TenantScoped, Base):
 
     chunk_id: Mapped[UUID] = mapped_column(primary_key=True)
     terms: Mapped[list[int]] = mapped_column(ARRAY(Integer))
-    keywords: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
-    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    keywords: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=sql("'{}'"))
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=sql("'{}'"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -218,7 +216,7 @@ class ChunkEmbedding(TenantScoped, Audience, Base):
     chunk_index: Mapped[int]
     coaching_session_id: Mapped[UUID | None]
     held_at: Mapped[datetime | None]
-    speakers: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
-    speaker_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
+    speakers: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=sql("'{}'"))
+    speaker_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=sql("'{}'"))
     embedding: Mapped[Any] = mapped_column(HALFVEC(), nullable=True)
     lexical: Mapped[Any] = mapped_column(SPARSEVEC(LEXICAL_DIMENSIONS))

@@ -7,6 +7,8 @@ from db.session import Principal, tenant_session
 from domain import coaching, identity
 from domain.platform import found_tenant
 
+NAMES = ("coach_a", "coach_b", "client_a", "client_b", "client_c", "admin", "executive", "compliance", "evaluator")
+
 
 @dataclass(frozen=True)
 class Organisation:
@@ -28,8 +30,7 @@ class Organisation:
     @property
     def people(self) -> dict[str, Principal]:
         """Everyone but the system, by name."""
-        names = ("coach_a", "coach_b", "client_a", "client_b", "client_c", "admin", "executive", "compliance", "evaluator")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in NAMES}
 
 
 async def found_organisation() -> Organisation:
@@ -40,7 +41,7 @@ async def found_organisation() -> Organisation:
     system = Principal(tenant_id, "system")
     people: dict[str, Principal] = {}
     async with tenant_session(system) as session:
-        for name in ("coach_a", "coach_b", "client_a", "client_b", "client_c", "admin", "executive", "compliance", "evaluator"):
+        for name in NAMES:
             role = name.partition("_")[0]
             user = await identity.create_user(session, email=f"{name}@{slug}.example", full_name=name, role=role)
             people[name] = Principal(tenant_id, role, user.id)  # type: ignore[arg-type]  # the names begin with the role
