@@ -98,11 +98,11 @@ def open_store(url: str, settings: StorageSettings) -> ObjectStore:
     """Return the store at `file:///folder` or `s3://bucket/prefix`; nothing is contacted yet."""
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc:
-        from core.storage_folder import FolderStore  # noqa: PLC0415 - it imports this module
+        from core.storage_folder import FolderStore  # it imports this module
 
         return FolderStore(Path(unquote(parts.path)))
     if parts.scheme == "s3" and parts.netloc:
-        from core.storage_s3 import S3Store  # noqa: PLC0415 - boto3 takes a third of a second to import
+        from core.storage_s3 import S3Store  # boto3 takes a third of a second to import
 
         return S3Store(parts.netloc, parts.path.strip("/"), settings)
     raise UnknownScheme(f"{url!r} can't be read; give a folder, a file or an s3://bucket/prefix.")

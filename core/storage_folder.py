@@ -151,5 +151,5 @@ def _translated(name: str) -> Iterator[None]:
         if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL):
             raise UnsafeKey(f"{name[:80]} can't be opened ({error.strerror}); put a plain file there.") from error
         raise StoreUnreachable(f"{name} can't be read or written ({error.strerror}); try again shortly.") from error
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # pathlib raises the latter for links in a circle
         raise UnsafeKey(f"The name {name[:80]!r} can't be used ({error}); rename the file.") from error

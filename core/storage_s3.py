@@ -32,6 +32,7 @@ WRONG_CREDENTIALS = frozenset(
     }
 )  # fmt: skip
 CONNECTIONS = 16
+PAGE = 1000  # the most a request gives
 
 
 class S3Store:
@@ -60,7 +61,7 @@ class S3Store:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
-        """Iterate over the objects by key, 1,000 a request."""
+        """Iterate over the objects by key, a page a request."""
         token: str | None = None
         while True:
             page, token = await asyncio.to_thread(self._list_page, prefix, token)
@@ -127,7 +128,7 @@ class S3Store:
         continued = {"ContinuationToken": token} if token else {}
         with self._translated(prefix):
             page = self._client.list_objects_v2(
-                Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=1000, **continued  # type: ignore[arg-type]  # the stubs know no optional token
+                Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=PAGE, **continued  # type: ignore[arg-type]  # the stubs know no optional token
             )  # fmt: skip
         start = len(self._prefix)
         found = tuple(
@@ -151,7 +152,9 @@ class S3Store:
                 f"There are no credentials for s3://{self._bucket}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
             ) from error
         except (boto.ParamValidationError, ValueError) as error:
-            raise StoreRefused(f"s3://{self._bucket} can't be used ({_first_line(error)}); check the address.") from error
+            raise StoreRefused(
+                f"s3://{self._bucket} can't be used ({_first_line(error)}); check the address."
+            ) from error
         except (boto.BotoCoreError, boto.HTTPClientError, OSError) as error:
             raise StoreUnreachable(
                 f"The object store at {self._endpoint} does not answer ({_first_line(error)}); "
@@ -167,11 +170,13 @@ class S3Store:
             return ObjectMissing(f"{key} is not in {self.url}; list the bucket to see what is there.")
         if code in WRONG_CREDENTIALS or status in (401, 403):
             return StoreForbidden(
-                f"The object store at {self._endpoint} refuses these credentials for the bucket {self._bucket} ({code}); "
-                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their rights."
+                f"The object store at {self._endpoint} refuses these credentials for the bucket {self._bucket} "
+                f"({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their rights."
             )
         if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout"):
-            return StoreUnreachable(f"The object store at {self._endpoint} does not answer ({code}); try again shortly.")
+            return StoreUnreachable(
+                f"The object store at {self._endpoint} does not answer ({code}); try again shortly."
+            )
         return StoreRefused(f"The object store refuses {key!r} in {self._bucket} ({code}); check the address.")
 
 
