@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from pipelines.parsed import EmptySource, ParsedTranscript, Turn, UnreadableSource
-from pipelines.transcripts import cues, plain, structured
+from pipelines.transcripts import cues, plain, structured, timed
 from pipelines.transcripts.source import Source, open_source
 
 MAX_TURNS = 200_000  # a week of uninterrupted talk at one turn in three seconds
+_TIME_OF_DAY = 6 * 3600.0  # seconds; no recording of a session begins this late
 
 __all__ = ["LAYOUTS", "MAX_TURNS", "Layout", "find_transcript_format", "parse_transcript"]
 
@@ -43,9 +44,9 @@ LAYOUTS = (
     Layout("tsv", structured.is_tsv, structured.parse_table),
     Layout("zoom-chat", plain.is_chat, plain.parse_chat),
     Layout("markdown", plain.is_markdown, plain.parse_markdown),
-    Layout("timed-text", plain.is_timed, plain.parse_timed),
-    Layout("otter", plain.is_otter, plain.parse_headed),
-    Layout("headed-text", plain.is_headed, plain.parse_headed),
+    Layout("timed-text", timed.is_timed, timed.parse_timed),
+    Layout("otter", timed.is_otter, timed.parse_headed),
+    Layout("headed-text", timed.is_headed, timed.parse_headed),
     Layout("text", plain.is_labelled, plain.parse_labelled),
 )
 
@@ -87,6 +88,10 @@ def _check(spoken: Iterable[Turn]) -> tuple[tuple[Turn, ...], tuple[str, ...]]:
     if not turns:
         raise EmptySource
     warnings = []
+    begin = min((turn.start for turn in turns if turn.start is not None), default=0.0)
+    if begin >= _TIME_OF_DAY:
+        turns = [replace(turn, start=None, end=None) for turn in turns]
+        warnings.append(f"The times begin at {begin / 3600:.0f} hours, so they are times of day; they were left out.")
     untimed = sum(turn.start is None for turn in turns)
     if 0 < untimed < len(turns):
         warnings.append(f"{untimed} of {len(turns)} turns have no time.")

@@ -226,12 +226,11 @@ def _merge_parts(spoken: Iterable[tuple[_Cue, Turn]]) -> Iterator[Turn]:
     an id of its own, a sentence or so long; nothing in the file says that two of them belong together, and a turn
     that is a cue keeps the exact time a citation opens at.
     """
-    turns: dict[object, Turn] = {}
+    turns: dict[object, list[Turn]] = {}
     for index, (cue, turn) in enumerate(spoken):
-        if not turn.text:
-            continue
         part = _TEAMS_ID.fullmatch(cue.id or "")
         key: object = (part[1], part[2], turn.speaker) if part else index
-        earlier = turns.get(key)
-        turns[key] = replace(earlier, text=f"{earlier.text} {turn.text}", end=turn.end) if earlier else turn
-    return iter(turns.values())
+        if turn.text:
+            turns.setdefault(key, []).append(turn)
+    for parts in turns.values():
+        yield replace(parts[0], text=" ".join(part.text for part in parts), end=parts[-1].end)

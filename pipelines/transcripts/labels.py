@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 # A colon with white space or nothing behind it: neither a clock nor an address is cut.
-_LABEL = re.compile(r"[ \t]*([^\s:][^:\n\t]{0,79}):(?:[ \t]+(.*)|)$")
+_LABEL = re.compile(r"[ \t]*([^\s:][^:\n\t]{0,119}):(?:[ \t]+(.*)|)$")
 _MAX_WORDS = 6
-_SENTENCE = re.compile(r"[!?;,…]|[^.\s]{4,}\.(?:\s|$)")  # "Dr." is no end of a sentence
+_SENTENCE = re.compile(r"[!?;…]|[^.\s]{4,}\.(?:\s|$)")  # "Dr." is no end of a sentence
+_CODE = re.compile(r"^[\"'`#*&-]|[{}<>=\[\]`\\]|[0-9]{4}-[0-9]{2}")  # also the date of a log's line
+_ADDITION = re.compile(r"\(.*\)")  # a name's organisation or pronouns
 _ROLE = re.compile(
     r"(?:unknown |unidentified )?(?:speaker|participant|person|guest|caller|user|spk|spkr)[ _#-]?(?:[0-9]{1,3}|[a-z])?"
-    r"|t|c|th|cl|therapist|client|coach|coachee|counsell?or|patient|doctor|dr|clinician|practitioner|provider|nurse"
+    r"|(?:t|c|th|cl)[0-9]{0,2}|therapist|client|coach|coachee|counsell?or|patient|doctor|dr|clinician|practitioner|provider|nurse"
     r"|interviewer|interviewee|moderator|host|facilitator|mentor|mentee|trainer|trainee|teacher|student|supervisor"
     r"|manager|employee|assistant|me|you|operator|agent|customer|respondent|researcher",
     re.IGNORECASE,
@@ -21,7 +23,7 @@ _NEVER = frozenset(
         r"\S+",
         """
         date title author subject from to cc bcc note notes example examples summary tip tips warning important address
-        phone email e-mail name age price location time description source url link http https info debug error trace
+        phone email e-mail age price location time description source url link http https info debug error trace
         fatal critical warn q a question answer definition result results status version id type key value category
         step agenda attendees participants duration topic language kind copyright ps p.s nb pros cons todo action tags
         actions goal goals aim aims conclusion abstract keywords ingredients method contact fax tel website references
@@ -34,9 +36,7 @@ _NEVER = frozenset(
 def split_label(line: str) -> tuple[str, str] | None:
     """Return what stands before and after the colon of a line that may open with a speaker, else None."""
     match = _LABEL.match(line)
-    if match is None or match[1].strip()[:1].isspace():
-        return None
-    return match[1].strip(), (match[2] or "").strip()
+    return (match[1].strip(), (match[2] or "").strip()) if match else None
 
 
 def is_role(label: str) -> bool:
@@ -46,11 +46,15 @@ def is_role(label: str) -> bool:
 
 def is_name_like(label: str) -> bool:
     """Whether the label may be a person's: a few words, no sentence, not a word that opens forms or logs."""
+    name = _ADDITION.sub("", label).strip() or label
     return (
-        len(label.split()) <= _MAX_WORDS
-        and _SENTENCE.search(label) is None
-        and label.casefold() not in _NEVER
-        and any(letter.isalnum() for letter in label)
+        len(name.split()) <= _MAX_WORDS
+        and _SENTENCE.search(name) is None
+        and _CODE.search(name) is None
+        and ":" not in name
+        and ("," not in name or (name.count(",") == 1 and _is_titled(name)))
+        and name.casefold() not in _NEVER
+        and any(letter.isalnum() for letter in name)
     )
 
 
@@ -73,7 +77,7 @@ def is_dialogue(labels: Sequence[str], line_count: int, *, is_expected: bool) ->
     """
     speakers = [label for label in labels if is_name_like(label)]
     distinct = set(speakers)
-    if len(speakers) < 2 or len(speakers) < 0.9 * len(labels):
+    if len(speakers) < 2 or len(speakers) < 0.9 * len(labels) or not all(name[0].isalpha() for name in distinct):
         return False
     if all(map(is_role, distinct)):
         return 5 * len(speakers) >= line_count
