@@ -1,6 +1,8 @@
 """Deterministic stand-ins for models: for tests, and for trying the product's machinery without any weights."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
@@ -8,6 +10,7 @@ import numpy as np
 
 from rag.embedding.protocol import Matrix, Vector, check_texts
 from rag.lexical import list_words, term_indices
+from rag.providers.protocol import Message, Piece, Usage
 
 
 class HashEmbedder:
@@ -44,3 +47,43 @@ class HashEmbedder:
         if length == 0:  # in a space of very few dimensions the steps may cancel
             row[keys[0] % self.dimensions] = length = 1.0
         return np.asarray(row / length, np.float32)
+
+
+@dataclass(eq=False)
+class ScriptedChat:
+    """Gives its answers in turn and the last one again and again; a number is a pause in seconds, an error is raised.
+
+    `calls` keeps the messages of every call. A token is a word.
+    """
+
+    answers: Sequence[Sequence[str | float | Exception]]
+    name: str = "scripted"
+    calls: list[tuple[Message, ...]] = field(default_factory=list)
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float | None = None,  # noqa: ARG002 - part of the promise; a script has none
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield the script's texts, then the usage; stops after `max_tokens` words."""
+        script = self.answers[min(len(self.calls), len(self.answers) - 1)]
+        self.calls.append(tuple(messages))
+        written, truncated = 0, False
+        for step in script:
+            if isinstance(step, Exception):
+                raise step
+            if not isinstance(step, str):
+                await asyncio.sleep(step)
+                continue
+            words = step.split(" ")
+            truncated = len(words) > max_tokens - written
+            words = words[: max_tokens - written]
+            written += len(words)
+            if words:
+                yield Piece(" ".join(words))
+            if truncated:
+                break
+        read = sum(len(message.content.split()) for message in messages)
+        yield Piece(usage=Usage(self.name, read, written, truncated))

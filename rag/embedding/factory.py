@@ -46,7 +46,7 @@ def _load_minilm(cache_dir: Path, precision: Precision, threads: int | None) -> 
 
 @lru_cache(maxsize=64)
 def _connect(model: str | None, base_url: str | None, api_key: str | None, dimensions: int | None) -> Embedder:
-    from rag.embedding.openai_compatible import OpenAIEmbedder  # noqa: PLC0415 - imports openai, which minilm needs not
+    from rag.embedding.openai_compatible import OpenAIEmbedder  # imports openai, which minilm needs not
 
     if not model or not dimensions:
         raise Invalid(

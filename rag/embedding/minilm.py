@@ -75,7 +75,7 @@ class MiniLMEmbedder:
     dimensions: Final = DIMENSIONS
 
     def __init__(self, cache_dir: Path, *, precision: Precision = "int8", threads: int | None = None) -> None:
-        from tokenizers import Tokenizer  # noqa: PLC0415 - heavy, and not needed with another provider
+        from tokenizers import Tokenizer  # heavy, and not needed with another provider
 
         self.name: Final = f"{MODEL}/{precision}"
         self.threads: Final = threads or _count_cpus()
@@ -193,7 +193,7 @@ def _get_weights_dir() -> Path:
 
 def _open_session(weights: Path, cache_dir: Path, precision: Precision) -> "InferenceSession":
     """Open the cached graph, and write it anew if it is missing or damaged."""
-    import onnxruntime  # noqa: PLC0415 - heavy, and not needed with another provider
+    import onnxruntime  # heavy, and not needed with another provider
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # parallel over texts instead: no spinning, no waiting per operator
@@ -216,9 +216,9 @@ def _open_session(weights: Path, cache_dir: Path, precision: Precision) -> "Infe
 
 def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
     """Write the graph in one step, so that another process sees all of it or nothing; raises `UntrustedWeights`."""
-    from safetensors.numpy import load  # noqa: PLC0415 - only the first start needs it
+    from safetensors.numpy import load  # only the first start needs it
 
-    from rag.embedding.minilm_graph import serialize_graph  # noqa: PLC0415 - imports onnx, which only this needs
+    from rag.embedding.minilm_graph import serialize_graph  # imports onnx, which only this needs
 
     content = (weights / "model.safetensors").read_bytes()
     if hashlib.sha256(content).hexdigest() != PUBLISHED_SHA256:

@@ -68,7 +68,7 @@ class OpenAIEmbedder:
         return np.asarray(rows / lengths, np.float32)
 
     async def _request(self, texts: Sequence[str], ask_for_dimensions: bool) -> Matrix:
-        from openai import omit  # noqa: PLC0415 - heavy; see ClientPool
+        from openai import omit  # heavy; see ClientPool
 
         with translate_errors():
             reply = await self._pool.get_client().embeddings.create(

@@ -70,7 +70,7 @@ class ClientPool:
 
     def get_client(self) -> "AsyncOpenAI":
         """Return the running loop's client; it retries 408, 409, 429, 5xx and lost connections with backoff."""
-        from openai import AsyncOpenAI, Timeout  # noqa: PLC0415 - half a second that the extractive answerer never needs
+        from openai import AsyncOpenAI, Timeout  # half a second that the extractive answerer never needs
 
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
@@ -108,11 +108,11 @@ def translate_errors() -> Iterator[None]:
 
 def find_translation(error: Exception) -> AppError | None:  # noqa: PLR0911 - one line for each branch of their tree
     """Return our error for one of the openai package's, of its HTTP client's or of a reply's decoding; else None."""
-    import httpx2  # noqa: PLC0415 - comes with openai and is as heavy
-    import openai  # noqa: PLC0415
+    import httpx2  # comes with openai and is as heavy
+    import openai
 
     match error:
-        case openai.APITimeoutError() | httpx2.TimeoutException():
+        case openai.APITimeoutError() | httpx2.TimeoutException() | TimeoutError():
             return ProviderTimedOut()
         case openai.APIConnectionError() if isinstance(error.__cause__, httpx2.UnsupportedProtocol):
             return ModelUnknown()

@@ -10,12 +10,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP response; a number among the parts is a pause in seconds, and `cut` leaves the body unfinished."""
+    """One HTTP response; a number among the parts is a pause in seconds, and `cut` leaves the body unfinished.
+
+    `silence` is the pause before the response's first byte.
+    """
 
     parts: tuple[bytes | float, ...] = ()
     status: int = 200
     content_type: str = "application/json"
     cut: bool = False
+    silence: float = 0.0
 
 
 @dataclass
@@ -60,6 +64,7 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]] 
 
 
 async def send(writer: asyncio.StreamWriter, reply: Reply) -> None:
+    await asyncio.sleep(reply.silence)
     writer.write(
         f"HTTP/1.1 {reply.status} X\r\ncontent-type: {reply.content_type}\r\n"
         "transfer-encoding: chunked\r\nretry-after-ms: 1\r\n\r\n".encode()
