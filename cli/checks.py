@@ -1,0 +1,233 @@
+"""What `regenesis doctor` and `regenesis db check` look at: each check says what it found and what to do about it."""
+
+import asyncio
+import os
+import shutil
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from cli.console import has_store
+from core.errors import AppError
+from core.settings import Settings
+
+Status = Literal["ok", "warn", "fail"]
+
+MIN_POSTGRES = 18
+"""The store's keys are made by `uuidv7()`, which came with PostgreSQL 18."""
+MIN_PGVECTOR = (0, 8)
+"""Half vectors and sparse vectors came with 0.7, iterative index scans with 0.8."""
+FEW_BYTES, TOO_FEW_BYTES = 5_000_000_000, 500_000_000
+CHECK_SECONDS = 60
+"""No check may hang the doctor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `cure` says what to do unless all is well."""
+
+    name: str
+    status: Status
+    detail: str
+    cure: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding for programs."""
+        return asdict(self)
+
+
+Check = Callable[[Settings], Awaitable[Finding]]
+
+
+async def run_check(name: str, check: Check, settings: Settings) -> Finding:
+    """Run one check to its end; whatever breaks it is what it found."""
+    try:
+        return await asyncio.wait_for(check(settings), CHECK_SECONDS)
+    except AppError as error:
+        finding, _, cure = error.message.partition("; ")
+        return Finding(name, "fail", finding, cure or None)
+    except TimeoutError:
+        return Finding(name, "fail", f"no answer in {CHECK_SECONDS} s", "look at the machine's load, then run it again")
+    except Exception as error:  # noqa: BLE001  # the doctor reports what is broken, whatever it is
+        return Finding(name, "fail", f"{type(error).__name__}: {error}", "report this with the line above")
+
+
+async def check_python(_: Settings) -> Finding:
+    """Look at the interpreter."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", "ok", f"{version} at {sys.executable}")
+
+
+async def check_home(settings: Settings) -> Finding:
+    """Look whether the home can be written."""
+    from core.settings import ensure_home
+
+    return Finding("home", "ok", str(ensure_home(settings)))
+
+
+async def check_disk(settings: Settings) -> Finding:
+    """Look at the space left where the state lives."""
+    folder = next(path for path in (settings.home, *settings.home.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / 1e9:.1f} GB free"
+    if free < FEW_BYTES:
+        status: Status = "fail" if free < TOO_FEW_BYTES else "warn"
+        return Finding("disk", status, detail, f"free some space on the disk of {folder}, or move REGENESIS_HOME")
+    return Finding("disk", "ok", detail)
+
+
+async def check_database(settings: Settings) -> Finding:
+    """Look whether PostgreSQL answers, is new enough and migrated to the newest revision."""
+    from sqlalchemy import text
+
+    from db.locate import app_url
+    from db.migrate import current_and_head
+    from db.provision import to_driver_url
+    from db.session import unbound_session
+
+    if not has_store():
+        return Finding("database", "warn", "not created yet", "run `regenesis up` or `regenesis db migrate`")
+    query = (
+        "SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000,"
+        " (SELECT extversion FROM pg_extension WHERE extname = 'vector')"
+    )
+    async with unbound_session() as session:
+        version, major, vector = (await session.execute(text(query))).one()
+    current, head = await asyncio.to_thread(lambda: current_and_head(to_driver_url(app_url(settings))))
+    where = "embedded" if settings.db.url is None else "REGENESIS_DB__URL"
+    detail = f"PostgreSQL {version.split()[0]}, pgvector {vector}, revision {current} ({where})"
+    if major < MIN_POSTGRES:
+        return Finding("database", "fail", detail, f"use PostgreSQL {MIN_POSTGRES} or newer")
+    if vector is None or tuple(map(int, vector.split(".")[:2])) < MIN_PGVECTOR:
+        return Finding("database", "fail", detail, "install pgvector 0.8 or newer on the server")
+    if current != head:
+        return Finding("database", "fail", f"{detail}, the newest is {head}", "run `regenesis db migrate`")
+    return Finding("database", "ok", detail)
+
+
+async def check_database_role(_: Settings) -> Finding:
+    """Look whether the role the product signs in with is bound by row-level security at all."""
+    from sqlalchemy import text
+
+    from db.session import unbound_session
+
+    if not has_store():
+        return Finding("database role", "warn", "not created yet", "run `regenesis up` or `regenesis db migrate`")
+    query = (
+        "SELECT rolname, rolsuper, rolbypassrls, (SELECT count(*) FROM pg_class WHERE relowner = r.oid)"
+        " FROM pg_roles r WHERE rolname = current_user"
+    )
+    async with unbound_session() as session:
+        name, is_superuser, bypasses, owned = (await session.execute(text(query))).one()
+    faults = [
+        fault
+        for fault, found in (
+            ("is a superuser", is_superuser),
+            ("bypasses row-level security", bypasses),
+            (f"owns {owned} tables or indexes", owned),
+        )
+        if found
+    ]
+    if faults:
+        cure = "sign in with a role that owns nothing, such as regenesis_app, in REGENESIS_DB__URL"
+        return Finding("database role", "fail", f"{name} {' and '.join(faults)}", cure)
+    return Finding("database role", "ok", f"{name}: no superuser, owns nothing, bound by row-level security")
+
+
+async def check_row_level_security(_: Settings) -> Finding:
+    """Look whether every table that holds a tenant's rows forces row-level security and has a policy."""
+    from sqlalchemy import text
+
+    from db.base import SCHEMAS
+    from db.session import unbound_session
+
+    if not has_store():
+        return Finding("row-level security", "warn", "not created yet", "run `regenesis up` or `regenesis db migrate`")
+    query = (
+        "SELECT format('%s.%s', n.nspname, c.relname), c.relrowsecurity AND c.relforcerowsecurity"
+        "   AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = ANY (:schemas) AND c.relkind IN ('r', 'p') AND NOT c.relispartition"
+        "   AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id')"
+        " ORDER BY 1"
+    )
+    async with unbound_session() as session:
+        tables = [(name, is_bound) for name, is_bound in await session.execute(text(query), {"schemas": list(SCHEMAS)})]
+    open_tables = [name for name, is_bound in tables if not is_bound]
+    if open_tables or not tables:
+        detail = f"not forced on {', '.join(open_tables)}" if open_tables else "there are no tables"
+        return Finding("row-level security", "fail", detail, "run `regenesis db migrate`")
+    return Finding("row-level security", "ok", f"forced on all {len(tables)} tenant tables")
+
+
+async def check_storage(settings: Settings) -> Finding:
+    """Write, read and delete a small object."""
+    from core.storage import open_store
+
+    store = open_store(settings.storage_url, settings.storage)
+    key, content = f".doctor-{os.getpid()}", b"regenesis"
+    await store.write(key, content)
+    try:
+        back = await store.read(key, max_bytes=100)
+    finally:
+        await store.delete(key)
+    if back != content:
+        return Finding("object store", "fail", f"{settings.storage_url} gave back other bytes", "look at that store")
+    return Finding("object store", "ok", settings.storage_url)
+
+
+async def check_embedder(settings: Settings) -> Finding:
+    """Load the embedder and time it on a few sentences of everyday length."""
+    from cli.embedder import load_embedder
+
+    started = time.perf_counter()
+    embedder = await load_embedder(settings)
+    loaded = time.perf_counter()
+    texts = [f"In week {week} she said she would hand the rota to Sam and go home by six." for week in range(64)]
+    vectors = await embedder.embed(texts)
+    took = time.perf_counter() - loaded
+    detail = (
+        f"{embedder.name}, {vectors.shape[1]} dimensions, ready in {loaded - started:.1f} s,"
+        f" {len(texts) / took:,.0f} sentences/s"
+    )
+    return Finding("embedder", "ok", detail)
+
+
+async def check_model(settings: Settings) -> Finding:
+    """Ask the language model's endpoint which models it has."""
+    import httpx
+
+    llm = settings.llm
+    if llm.model is None:
+        return Finding("language model", "ok", "none: answers are built from quotes (REGENESIS_LLM__MODEL names one)")
+    base = (llm.base_url or "https://api.openai.com/v1").rstrip("/")
+    headers = {"Authorization": f"Bearer {llm.api_key.get_secret_value()}"} if llm.api_key else {}
+    try:
+        async with httpx.AsyncClient(timeout=10) as client:
+            reply = await client.get(f"{base}/models", headers=headers)
+    except httpx.HTTPError as error:
+        cure = "check REGENESIS_LLM__BASE_URL; until it answers, answers are built from quotes"
+        return Finding("language model", "warn", f"{base} does not answer ({error})", cure)
+    if reply.status_code in {401, 403}:
+        return Finding("language model", "fail", f"{base} refuses the key", "correct REGENESIS_LLM__API_KEY")
+    if reply.is_error:
+        return Finding("language model", "warn", f"{base} answers {reply.status_code}", "check REGENESIS_LLM__BASE_URL")
+    names = [one.get("id") for one in reply.json().get("data", [])]
+    if names and llm.model not in names:
+        listed = ", ".join(map(str, names[:5]))
+        return Finding("language model", "warn", f"{base} does not list {llm.model}", f"it has {listed}")
+    return Finding("language model", "ok", f"{llm.model} at {base}")
+
+
+async def check_tenants(_: Settings) -> Finding:
+    """List the organisations there are."""
+    from domain.platform import list_tenants
+
+    if not has_store():
+        return Finding("organisations", "warn", "none yet", "run `regenesis up` for the sample ones")
+    slugs = [tenant.slug for tenant in await list_tenants()]
+    if not slugs:
+        return Finding("organisations", "warn", "none yet", "run `regenesis up`, or `regenesis tenants create`")
+    return Finding("organisations", "ok", f"{len(slugs)}: {', '.join(slugs[:8])}{' …' if len(slugs) > 8 else ''}")

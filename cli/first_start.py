@@ -1,0 +1,184 @@
+"""The sample organisations: founded on the first start, so that a newcomer has something to ask about."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from db.session import Principal, tenant_session
+from domain.coaching import start_engagement
+from domain.identity import Unauthenticated, authenticate_key, create_user, find_user_id, issue_api_key
+from domain.platform import found_tenant, list_tenants
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+SAMPLE = Path(__file__).parent / "sample"
+KEYS = "sample-keys.json"
+
+
+class Person(BaseModel):
+    """One user of a sample organisation."""
+
+    email: str
+    full_name: str
+    roles: list[str] = Field(min_length=1)
+
+    @property
+    def role(self) -> str:
+        """Their one role here."""
+        return self.roles[0]
+
+
+class SampleEngagement(BaseModel):
+    """Who coaches whom, from when, until when."""
+
+    coach: str
+    client: str
+    since: datetime = Field(alias="from")
+    until: datetime | None = None
+
+
+class SampleTenant(BaseModel):
+    """One sample organisation."""
+
+    slug: str
+    name: str
+    users: list[Person]
+    engagements: list[SampleEngagement]
+
+    @property
+    def id(self) -> UUID:
+        """The same id on every machine, so that founding twice meets itself."""
+        return uuid5(NAMESPACE_URL, f"regenesis:sample:{self.slug}")
+
+    @property
+    def folder(self) -> Path:
+        """Where its material lies."""
+        return SAMPLE / self.slug
+
+
+class Welcome(BaseModel):
+    """The question asked first, by whom, where."""
+
+    tenant: str
+    user: str
+    question: str
+
+
+class Sample(BaseModel):
+    """`cli/sample/organisations.json`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    welcome: Welcome
+    tenants: list[SampleTenant]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleKey:
+    """One API key to try things with."""
+
+    role: str
+    email: str
+    key: str
+
+
+@cache
+def read_sample() -> Sample:
+    """Return the sample organisations as described."""
+    return Sample.model_validate_json((SAMPLE / "organisations.json").read_bytes())
+
+
+async def is_wanted() -> bool:
+    """Tell whether the sample belongs into this store: it is there already, or nothing else is."""
+    present = {tenant.slug for tenant in await list_tenants()}
+    return not present or read_sample().welcome.tenant in present
+
+
+async def found_sample() -> int:
+    """Found what is missing of the sample organisations and return how many were founded."""
+    present = {tenant.slug for tenant in await list_tenants()}
+    missing = [tenant for tenant in read_sample().tenants if tenant.slug not in present]
+    for tenant in missing:
+        await found_tenant(tenant.slug, tenant.name, tenant_id=tenant.id)
+    for tenant in read_sample().tenants:
+        async with tenant_session(Principal(tenant.id, "system")) as session:
+            await _add_people(session, tenant)
+    return len(missing)
+
+
+async def _add_people(session: "AsyncSession", tenant: SampleTenant) -> None:
+    """Add the people and engagements in one transaction; all are there or none."""
+    ids: dict[str, UUID] = {}
+    for person in tenant.users:
+        found = await find_user_id(session, person.email)
+        if found is not None:
+            return
+        user = await create_user(session, email=person.email, full_name=person.full_name, role=person.role)
+        ids[person.email] = user.id
+    for one in tenant.engagements:
+        await start_engagement(
+            session,
+            coach_id=ids[one.coach],
+            client_id=ids[one.client],
+            started_at=_as_utc(one.since),
+            ended_at=_as_utc(one.until) if one.until else None,
+        )
+
+
+def _as_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+async def get_sample_keys(home: Path) -> list[SampleKey]:
+    """Return one valid API key per role of the welcome organisation, issuing those that are missing.
+
+    They are kept in the home, for its owner only, so that a later start can show them again.
+    """
+    sample = read_sample()
+    tenant = next(one for one in sample.tenants if one.slug == sample.welcome.tenant)
+    kept = {key.email: key for key in _read_keys(home)}
+    people: dict[str, Person] = {}
+    for person in sorted(tenant.users, key=lambda one: one.email != sample.welcome.user):
+        people.setdefault(person.role, person)
+    keys = []
+    for role, person in people.items():
+        key = kept.get(person.email)
+        if key is None or not await _is_valid(key.key):
+            async with tenant_session(Principal(tenant.id, "system")) as session:
+                user_id = await find_user_id(session, person.email)
+                if user_id is None:
+                    continue  # someone removed this person; a removed person needs no key
+                _, secret = await issue_api_key(session, user_id=user_id, name="sample")
+            key = SampleKey(role, person.email, secret)
+        keys.append(key)
+    _write_keys(home, keys)
+    return keys
+
+
+async def _is_valid(key: str) -> bool:
+    try:
+        await authenticate_key(key)
+    except Unauthenticated:
+        return False
+    return True
+
+
+def _read_keys(home: Path) -> list[SampleKey]:
+    try:
+        return [SampleKey(**entry) for entry in json.loads((home / KEYS).read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _write_keys(home: Path, keys: list[SampleKey]) -> None:
+    path = home / KEYS
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(json.dumps([{"role": key.role, "email": key.email, "key": key.key} for key in keys], indent=2))

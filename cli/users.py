@@ -1,0 +1,53 @@
+"""`regenesis users`: the people of an organisation."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from cli.console import JsonOption, TenantOption, print_json, run_async
+from cli.operator import operator_session
+
+app = typer.Typer(help="People of an organisation.", no_args_is_help=True)
+
+RoleName = Literal["client", "coach", "admin", "executive", "compliance", "evaluator"]
+
+
+@app.command()
+def add(
+    email: Annotated[str, typer.Argument(help="Their e-mail address.")],
+    name: Annotated[str, typer.Argument(help="Their full name.")],
+    role: Annotated[RoleName, typer.Option(help="What they are here; it decides what they may see.")],
+    tenant: TenantOption,
+) -> None:
+    """Add a person."""
+    from core.errors import Invalid
+    from domain.identity import create_user
+
+    if email.count("@") != 1 or email.startswith("@") or email.endswith("@"):
+        raise Invalid(f"{email!r} is no e-mail address; give one such as kim@example.org.")
+
+    async def work() -> None:
+        async with operator_session(tenant) as session:
+            await create_user(session, email=email, full_name=name, role=role)
+
+    run_async(work())
+    typer.echo(f"Added {email.lower()} as {role}.")
+
+
+@app.command("list")
+def list_all(tenant: TenantOption, *, as_json: JsonOption = False) -> None:
+    """List the active people."""
+    from sqlalchemy import select
+
+    from db.models import User
+
+    async def work() -> list[User]:
+        async with operator_session(tenant) as session:
+            return list(await session.scalars(select(User).where(User.status == "active").order_by(User.email)))
+
+    people = run_async(work())
+    if as_json:
+        print_json([{"email": one.email, "name": one.full_name, "role": one.role, "id": one.id} for one in people])
+        return
+    for one in people:
+        typer.echo(f"{one.email}\t{one.role}\t{one.full_name}")
