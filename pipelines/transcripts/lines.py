@@ -51,7 +51,8 @@ def read_between(
     lines: Sequence[str], openings: Sequence[Opening], *, line_end: str = " ", section: re.Pattern[str] | None = None
 ) -> Iterator[Turn]:
     """Yield each opening with the lines below it, paragraphs apart by an empty line; a section line ends a turn."""
-    for opening, stop in zip(openings, [*(later.since for later in openings[1:]), len(lines)], strict=True):
+    stops = [*(later.since for later in openings[1:]), len(lines)]
+    for opening, stop in zip(openings, stops, strict=False):  # no opening, no turn
         paragraphs = [[opening.text] if opening.text else []]
         for line in lines[opening.line + 1 : stop]:
             said = line.strip()

@@ -108,39 +108,50 @@ def _open_headings(lines: Sequence[str]) -> list[Opening]:
     """Find `Name  m:ss` lines.
 
     Words may end in a time as well, so the file's habits decide: where most headings have two blanks before the
-    time, or an empty line above them, all have.
+    time, or an empty line above them, all have. What stands right below a heading is words.
     """
     found = []
     for index, line in enumerate(lines):
-        match = _HEADING.match(line)
-        if match is None or not is_name_like(match["speaker"]):
-            continue
-        is_wide = len(match["gap"].replace("\t", "  ")) > 1
-        is_apart = index == 0 or not lines[index - 1].strip()
-        found.append((match, index, is_wide, is_apart))
+        match = _match_heading(line)
+        if match is not None:
+            is_wide = len(match["gap"].replace("\t", "  ")) > 1
+            is_apart = index == 0 or not lines[index - 1].strip()
+            found.append((match, index, is_wide, is_apart))
     needs_wide = 2 * sum(is_wide for *_, is_wide, _ in found) > len(found)
     needs_apart = 2 * sum(is_apart for *_, is_apart in found) > len(found)
-    return [
-        open_at(index, match, match["speaker"].strip(), "")
-        for match, index, is_wide, is_apart in found
-        if (is_wide or not needs_wide) and (is_apart or not needs_apart)
-    ]
+    openings: list[Opening] = []
+    for match, index, is_wide, is_apart in found:
+        is_below = bool(openings) and openings[-1].line == index - 1
+        has_words = find_below(lines, index) is not None
+        if has_words and not is_below and (is_wide or not needs_wide) and (is_apart or not needs_apart):
+            openings.append(open_at(index, match, match["speaker"].strip(), ""))
+    return openings
+
+
+def _match_heading(line: str) -> re.Match[str] | None:
+    match = _HEADING.match(line)
+    return match if match and is_name_like(match["speaker"]) else None
 
 
 def is_headed(source: Source) -> bool:
     """Whether lines of a name and a growing time stand above words, and not above each other as in a timetable."""
     lines = source.lines[:HEAD]
     openings = _open_headings(lines)
-    if not openings or not is_ordered(openings) or 2 * len(openings) > count_written(lines):
+    alike = sum(_match_heading(line) is not None for line in lines)
+    if not openings or not is_ordered(openings) or 3 * len(openings) < 2 * alike:
         return False
-    return is_otter(source) or (len(openings) > 1 and (recurs(openings) or source.is_named_like_one))
+    return _begins_as_otter(source) or (len(openings) > 1 and (recurs(openings) or source.is_named_like_one))
 
 
 def is_otter(source: Source) -> bool:
-    """Whether the first written line is an Otter heading: a name, two blanks, a time without leading zeros."""
+    """Whether headings have Otter's two blanks between the name and the time."""
+    return _begins_as_otter(source) and is_headed(source)
+
+
+def _begins_as_otter(source: Source) -> bool:
     first = next((line for line in source.lines if line.strip()), "")
-    match = _HEADING.match(first)
-    return match is not None and match["gap"] == "  " and is_name_like(match["speaker"])
+    match = _match_heading(first)
+    return match is not None and match["gap"] == "  "
 
 
 def parse_headed(source: Source) -> Iterator[Turn]:
