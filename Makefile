@@ -68,8 +68,8 @@ lock: $(UV) ## resolve the dependencies anew into requirements.lock
 	@$(UV) pip compile -q pyproject.toml --all-extras --universal --generate-hashes -o requirements.lock
 
 .PHONY: docs
-docs: install ## write docs/tables.md from the models
-	@$(RUN)/python -m db.document > docs/tables.md
+docs: install ## write the generated pages under docs/
+	@$(RUN)/python -m db.document
 
 .PHONY: clean
 clean: ## remove the virtual environments and caches (your data stays)

@@ -1,4 +1,4 @@
-"""`regenesis db`: bring the store to the newest revision, prove that it is what the models say, describe it."""
+"""`regenesis db`: bring the store to the newest revision, prove that it is what the models say."""
 
 from typing import TYPE_CHECKING
 
@@ -50,27 +50,6 @@ def check(*, as_json: JsonOption = False) -> None:
         print_error(f"{finding.name}: {finding.detail}; {finding.cure}.")
     if failed:
         raise typer.Exit(1)
-
-
-@app.command()
-def describe() -> None:
-    """Print every table, what one row of it means and its columns, as Markdown."""
-    from inspect import getdoc
-
-    from db import models
-    from db.base import Base
-
-    typer.echo(f"# Tables\n\nWritten by `make docs` from the models in `db/models`.\n{getdoc(models) or ''}")
-    schema = None
-    meaning = {mapper.local_table: getdoc(mapper.class_) for mapper in Base.registry.mappers}
-    for table in sorted(Base.metadata.tables.values(), key=lambda one: one.fullname):
-        if table.schema != schema:
-            schema = table.schema
-            typer.echo(f"\n## {schema}")
-        typer.echo(f"\n### {table.fullname}\n\n{meaning[table]}\n")
-        typer.echo("| column | type | may be empty |\n|---|---|---|")
-        for column in table.columns:
-            typer.echo(f"| {column.name} | {column.type!s} | {'yes' if column.nullable else 'no'} |")
 
 
 async def _check_store(settings: "Settings") -> "list[Finding]":

@@ -90,7 +90,7 @@ def hold_home(home: Path) -> Iterator[RunNotes]:
 
 
 def _read(home: Path) -> RunNotes | None:
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, LookupError, TypeError, ValueError):
         read = json.loads((home / NOTES).read_text())
         children = [Started(**child) for child in read.pop("children")]
         return RunNotes(**read, children=children)

@@ -1,5 +1,6 @@
 """`regenesis users`: the people of an organisation."""
 
+import re
 from typing import Annotated, Literal
 
 import typer
@@ -8,6 +9,9 @@ from cli.console import JsonOption, TenantOption, print_json, run_async
 from cli.operator import operator_session
 
 app = typer.Typer(help="People of an organisation.", no_args_is_help=True)
+
+ADDRESS = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"
+"""What the store takes, see `db.models.identity.User`."""
 
 RoleName = Literal["client", "coach", "admin", "executive", "compliance", "evaluator"]
 
@@ -23,7 +27,7 @@ def add(
     from core.errors import Invalid
     from domain.identity import create_user
 
-    if email.count("@") != 1 or email.startswith("@") or email.endswith("@"):
+    if not re.fullmatch(ADDRESS, email):
         raise Invalid(f"{email!r} is no e-mail address; give one such as kim@example.org.")
 
     async def work() -> None:
