@@ -137,8 +137,11 @@ def is_headed(source: Source) -> bool:
     """Whether lines of a name and a growing time stand above words, and not above each other as in a timetable."""
     lines = source.lines[:HEAD]
     openings = _open_headings(lines)
-    alike = sum(_match_heading(line) is not None for line in lines)
-    if not openings or not is_ordered(openings) or 3 * len(openings) < 2 * alike:
+    if not openings or not is_ordered(openings):
+        return False
+    has_parts = any(is_role(opening.speaker or "") for opening in openings)
+    stacked = sum(_match_heading(lines[find_below(lines, opening.line) or 0]) is not None for opening in openings)
+    if 2 * stacked > len(openings) and not has_parts:
         return False
     return _begins_as_otter(source) or (len(openings) > 1 and (recurs(openings) or source.is_named_like_one))
 
