@@ -17,7 +17,7 @@ from pipelines.documents.opendocument import parse_odt
 from pipelines.documents.pdf import parse_pdf
 from pipelines.documents.plain import parse_plain
 from pipelines.documents.rich_text import parse_rtf
-from pipelines.documents.slides import salvage_package
+from pipelines.documents.salvage import salvage_package
 from pipelines.documents.tables import parse_csv, parse_xlsx
 from pipelines.parsed import ParsedDocument
 
@@ -40,24 +40,24 @@ def parse_document(name: str, content: bytes) -> ParsedDocument:
     Raises UnreadableSource or one of its subclasses, naming the file. A document without text comes back
     without blocks.
     """
-    if is_archive(content):
-        check_archive(name, content)
-    found = identify_format(name, content)
     try:
-        return PARSERS[found](name, content)
+        if is_archive(content):
+            check_archive(name, content)
+        return PARSERS[identify_format(name, content)](name, content)
     except (AppError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  # parsers fail in more ways than they document
-        return _salvage(name, content, found, error)
+        return _salvage(name, content, error)
 
 
-def _salvage(name: str, content: bytes, found: DocumentFormat, error: Exception) -> ParsedDocument:
-    if found in {"docx", "pptx"} and (blocks := salvage_package(content)):
-        warning = "The file is damaged: tables, lists and headings were read as plain text, and parts may be missing."
-        return ParsedDocument(format=found, blocks=tuple(blocks), warnings=(warning,))
-    raise DamagedSource(
-        f"{name} is damaged or incomplete; open it in its own program, save it anew and upload it again."
-    ) from error
+def _salvage(name: str, content: bytes, error: Exception) -> ParsedDocument:
+    """Return what words a broken office file still holds, or say that it is broken."""
+    salvaged = salvage_package(content) if is_archive(content) else None
+    if salvaged is None:
+        raise DamagedSource(
+            f"{name} is damaged or incomplete; open it in its own program, save it anew and upload it again."
+        ) from error
+    return salvaged
 
 
 def _parse_eml(name: str, content: bytes) -> ParsedDocument:

@@ -9,7 +9,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipelines.documents.encodings import decode_text
-from pipelines.documents.markup import find_title, flatten_markup, list_table_rows, measure_depth, open_containers
+from pipelines.documents.markup import (
+    find_encoding,
+    find_title,
+    flatten_markup,
+    list_table_rows,
+    measure_depth,
+    open_containers,
+)
+from pipelines.documents.plain import split_paragraphs
 from pipelines.documents.slides import spell_out_slides
 from pipelines.documents.tables import build_table_blocks
 from pipelines.parsed import Block, BlockKind, ParsedDocument
@@ -51,7 +59,7 @@ def parse_pptx(name: str, content: bytes) -> ParsedDocument:
 def parse_html(name: str, content: bytes) -> ParsedDocument:
     """Read a page; markup nested too deep for the library is flattened into its text."""
     del name
-    text = decode_text(content)
+    text = decode_text(content, find_encoding(content))
     title = find_title(text)
     if measure_depth(text) > MAX_MARKUP_DEPTH:
         return ParsedDocument(
@@ -64,6 +72,7 @@ def parse_html(name: str, content: bytes) -> ParsedDocument:
     from unstructured.partition.html import partition_html  # slow to import
 
     blocks = tuple(_list_blocks(partition_html(text=open_containers(text)))) if text.strip() else ()
+    blocks = blocks or tuple(flatten_markup(text))  # the library reads `<main>` alone, even where it is empty
     return ParsedDocument(format="html", blocks=blocks, title=title or _first_heading(blocks))
 
 
@@ -75,6 +84,7 @@ def parse_md(name: str, content: bytes) -> ParsedDocument:
     from unstructured.partition.md import partition_md  # slow to import
 
     blocks = tuple(_list_blocks(partition_md(text=text))) if text.strip() else ()
+    blocks = blocks or tuple(split_paragraphs(text))  # what nests too deep for the library is text all the same
     return ParsedDocument(format="md", blocks=blocks, title=_first_heading(blocks))
 
 

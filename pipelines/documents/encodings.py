@@ -19,10 +19,11 @@ _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def decode_text(content: bytes) -> str:
-    """Return the text of the bytes: by byte order mark, as UTF-8, as UTF-16, else by the likeliest code page.
+def decode_text(content: bytes, declared: str | None = None) -> str:
+    """Return the text of the bytes: by byte order mark, as UTF-16, as UTF-8, as declared, by the likeliest code page.
 
-    Never raises; what no code page explains becomes U+FFFD.
+    UTF-8 goes before the declared encoding, as text that happens to be valid UTF-8 is nothing else, whatever its
+    sender says; only ISO 2022 looks the same. Never raises; what no code page explains becomes U+FFFD.
     """
     for mark, encoding in BYTE_ORDER_MARKS:
         if content.startswith(mark):
@@ -30,12 +31,16 @@ def decode_text(content: bytes) -> str:
     wide = find_wide_encoding(content)
     if wide is not None:
         return content.decode(wide, errors="replace")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # A sample may end inside a character.
-        if error.start >= len(content) - 3 and error.reason == "unexpected end of data":
-            return content[: error.start].decode("utf-8")
+    declared = (declared or "").strip().lower()
+    for encoding in (declared, "utf-8") if declared.startswith("iso-2022") else ("utf-8", declared):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError as error:
+            # A sample may end inside a character.
+            if error.start >= len(content) - 3 and error.reason == "unexpected end of data":
+                return content[: error.start].decode(encoding)
+        except LookupError:  # nothing, or nothing known, was declared
+            continue
     return content.decode(_guess_code_page(content), errors="replace")
 
 

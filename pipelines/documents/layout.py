@@ -11,10 +11,13 @@ from pipelines.parsed import Block, BlockKind
 # Pages with more pieces than this are drawings or forms; their drawing order is as good as any.
 MAX_SORTED_PARAGRAPHS = 400
 MAX_CUTS = 40
+# Paragraphs of one column stand no further apart than this many line heights.
+COLUMN_GAP = 2.5
 BOLD = 600
 
 _BULLET = re.compile(r"(?:[•‣◦▪●○■□\u2013*·-]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+\S")
 _NUMBER = re.compile(r"[$€£(]*-?\d(?:[\d,.]*\d)?%?\)?|[\u2014\u2013-]")
+_LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 _SOFT_HYPHEN = re.compile("(\\w?)\ufffe\\s*(\\w?)")
 # Chinese and Japanese put no space where a line ends.
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u3001\u3002\uff0c]")
@@ -125,28 +128,39 @@ def _jumps_back(paragraphs: Sequence[Paragraph]) -> bool:
 
 
 def _cut(paragraphs: list[Paragraph], cuts_left: int) -> list[Paragraph]:
-    """Order by cutting the page along its white space: side by side first, then from top to bottom."""
+    """Order by cutting the page along its white space: into regions from top to bottom, each into its columns."""
     if len(paragraphs) < 2 or cuts_left == 0:
-        return sorted(paragraphs, key=lambda p: (-p.top, p.left))
-    if columns := _find_columns(paragraphs):
-        return [paragraph for column in columns for paragraph in _cut(column, cuts_left - 1)]
-    bands = _find_bands(paragraphs)
-    if len(bands) == 1:
-        return sorted(paragraphs, key=lambda p: (-p.top, p.left))
-    ordered: list[Paragraph] = []
-    region = bands[0]
-    for band in bands[1:]:
-        # Bands of the same columns stay together, or the columns would be read across.
-        if _find_columns(region + band):
-            region = region + band
-        else:
-            ordered += _cut(region, cuts_left - 1)
-            region = band
-    return ordered + _cut(region, cuts_left - 1)
+        return sorted(paragraphs, key=_position)
+    parts = _find_regions(paragraphs)
+    if len(parts) == 1:
+        parts = _find_columns(paragraphs)
+    if len(parts) == 1:
+        return sorted(paragraphs, key=_position)
+    return [paragraph for part in parts for paragraph in _cut(part, cuts_left - 1)]
 
 
-def _find_columns(paragraphs: Sequence[Paragraph]) -> tuple[list[Paragraph], list[Paragraph]] | None:
-    """Return what is left and right of the first white gutter between parts that stand side by side."""
+def _position(paragraph: Paragraph) -> tuple[float, float]:
+    return -paragraph.top, paragraph.left
+
+
+def _find_regions(paragraphs: Sequence[Paragraph]) -> list[list[Paragraph]]:
+    """Return the bands between white space that runs across; bands of the same columns stay one region.
+
+    Else columns would be read across. A lone band far below, such as a footer, belongs to no column.
+    """
+    regions: list[list[Paragraph]] = []
+    for band in _find_bands(paragraphs):
+        if regions and len(_find_columns(regions[-1] + band)) > 1:
+            gap = min(p.bottom for p in regions[-1]) - max(p.top for p in band)
+            if gap <= COLUMN_GAP * band[0].lines[0].height or len(_find_columns(band)) > 1:
+                regions[-1] += band
+                continue
+        regions.append(band)
+    return regions
+
+
+def _find_columns(paragraphs: Sequence[Paragraph]) -> list[list[Paragraph]]:
+    """Return what is left and right of the first white gutter between parts that stand side by side, or all as one."""
     by_left = sorted(paragraphs, key=lambda p: p.left)
     reach = by_left[0].right
     for index, paragraph in enumerate(by_left[1:], start=1):
@@ -156,9 +170,9 @@ def _find_columns(paragraphs: Sequence[Paragraph]) -> tuple[list[Paragraph], lis
             bottom = max(min(p.bottom for p in left), min(p.bottom for p in right))
             heights = [max(p.top for p in side) - min(p.bottom for p in side) for side in (left, right)]
             if top - bottom >= 0.5 * min(heights):
-                return left, right
+                return [left, right]
         reach = max(reach, paragraph.right)
-    return None
+    return [list(paragraphs)]
 
 
 def _find_bands(paragraphs: Sequence[Paragraph]) -> list[list[Paragraph]]:
@@ -213,8 +227,8 @@ def _join(lines: Sequence[Line]) -> str:
 
 
 def _mend(text: str) -> str:
-    """Close words that were hyphenated at a line's end, which pdfium marks with U+FFFE."""
-    return _SOFT_HYPHEN.sub(_mend_one, text)
+    """Close words hyphenated at a line's end, which pdfium marks with U+FFFE, and spell out drawn ligatures."""
+    return _SOFT_HYPHEN.sub(_mend_one, text).translate(_LIGATURES)
 
 
 def _mend_one(match: re.Match[str]) -> str:

@@ -68,11 +68,7 @@ def _read_text(name: str, part: Message) -> Iterator[Block]:
 
 
 def _decode(part: Message) -> str:
-    payload = _get_payload(part)
-    try:
-        return payload.decode(part.get_content_charset() or "utf-8")
-    except (LookupError, UnicodeDecodeError):  # the sender declared what it did not write
-        return decode_text(payload)
+    return decode_text(_get_payload(part), part.get_content_charset())
 
 
 def _get_payload(part: Message) -> bytes:

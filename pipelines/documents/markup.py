@@ -16,10 +16,17 @@ UNREAD_TAGS = frozenset({"script", "style", "template", "noscript", "title"})
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 TITLE_WITHIN = 1 << 16
 
+_ENCODING = re.compile(rb"""<(?:meta|\?xml)\b[^>]*?(?:charset|encoding)\s*=\s*["']?([\w-]+)""", re.IGNORECASE)
 _TITLE = re.compile(r"<title\b[^>]*>([^<]*)</title", re.IGNORECASE)
 _NESTED_TAG = re.compile(rf"<(/?)(?!(?:{_UNNESTED})\b)[a-z]")
 _DROPPED = re.compile(r"<(/?)(?:figure|figcaption|details|summary|form)\b", re.IGNORECASE)
 _INLINE_SPACE = re.compile(r"\s+")
+
+
+def find_encoding(content: bytes) -> str | None:
+    """Return the encoding a page declares in its first 1,024 bytes, where the HTML standard asks for it."""
+    match = _ENCODING.search(content[:1024])
+    return match.group(1).decode("ascii") if match else None
 
 
 def find_title(text: str) -> str | None:

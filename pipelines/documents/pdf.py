@@ -16,6 +16,15 @@ from pipelines.parsed import EmptySource, ParsedDocument
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfPage, PdfTextPage
 
+# Where readers look for a file's end (ISO 32000-1, annex H.3.4.4).
+END_MARK = b"%%EOF"
+END_WITHIN = 1024
+
+# Some fonts hide which letters their shapes are; beyond this share of such letters a person should know.
+MAX_UNREADABLE_SHARE = 0.05
+
+_UNREADABLE = re.compile("[\x00-\x08\x0e-\x1f\ue000-\uf8ff\ufffd]")
+
 # What office programs write where nobody chose a title.
 _NO_TITLE = re.compile(r"untitled|microsoft (word|powerpoint|excel)|.*\.\w{2,4}$|[\d\W_]*$", re.IGNORECASE)
 
@@ -34,13 +43,17 @@ def parse_pdf(name: str, content: bytes) -> ParsedDocument:
                 warnings.append(f"Page {number} is damaged and was left out.")
             pages.append(lines or [])
         title = document.get_metadata_value("Title").strip()
-    if len(warnings) == len(pages):
+    if pages and len(warnings) == len(pages):
         raise DamagedSource(
             f"{name} is damaged or incomplete; open it in its own program, save it anew and upload it again."
         )
     if not any(pages):
         raise EmptySource(
             f"{name} holds no text, only pictures of pages; run text recognition (OCR) on it and upload the result."
+        )
+    if _measure_unreadable(pages) > MAX_UNREADABLE_SHARE:
+        warnings.append(
+            "A font of this file hides its letters, so some words are wrong; a version with OCR reads better."
         )
     body_height = _measure_body_height(pages)
     blocks = tuple(
@@ -65,6 +78,9 @@ def _open(name: str, content: bytes) -> PdfDocument:
             raise ProtectedSource(
                 f"{name} is protected by a password; remove the password and upload it again."
             ) from error
+        # What is left of a cut file could be shown, but its fonts are often lost, and then its words come out wrong.
+        if END_MARK not in content[-END_WITHIN:]:
+            raise DamagedSource(f"{name} is incomplete, its end is missing; upload the whole file again.") from error
         raise DamagedSource(
             f"{name} is damaged or incomplete; open it in its own program, save it anew and upload it again."
         ) from error
@@ -136,6 +152,12 @@ def _turn(box: tuple[float, float, float, float], rotation: int) -> tuple[float,
 
 def _count_units(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text) if not text.isascii() else len(text)
+
+
+def _measure_unreadable(pages: Sequence[Sequence[Line]]) -> float:
+    """Return the share of characters that stand for no known letter."""
+    text = "".join(line.text for lines in pages for line in lines)
+    return len(_UNREADABLE.findall(text)) / len(text)
 
 
 def _measure_body_height(pages: Sequence[Sequence[Line]]) -> float:

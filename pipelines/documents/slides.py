@@ -1,24 +1,15 @@
-"""What PPTX needs beside the library: merged cells filled, its lists numbered, and the text of files it gives up on."""
+"""What PPTX needs beside the library: merged cells filled and lists numbered."""
 
 from __future__ import annotations
 
 import io
-import re
-import zipfile
-from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
-
-from pipelines.documents.archives import MAX_NESTED_BYTES
-from pipelines.parsed import Block
 
 if TYPE_CHECKING:
     from pptx.table import Table
     from pptx.text.text import TextFrame
 
-WORDPROCESSING = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 DRAWING = "http://schemas.openxmlformats.org/drawingml/2006/main"
-_SLIDE = re.compile(r"ppt/slides/slide(\d+)\.xml")
 
 
 def spell_out_slides(content: bytes) -> tuple[bytes, int]:
@@ -38,11 +29,6 @@ def spell_out_slides(content: bytes) -> tuple[bytes, int]:
     spelled = io.BytesIO()
     presentation.save(spelled)
     return spelled.getvalue(), len(slides)
-
-
-def salvage_package(content: bytes) -> list[Block]:
-    """Return the paragraphs still found in the parts of a broken DOCX or PPTX, slides as pages."""
-    return list(_list_paragraphs(content))
 
 
 def _fill(table: Table) -> bool:
@@ -72,30 +58,3 @@ def _number(frame: TextFrame) -> bool:
         counts[paragraph.level] = counts.get(paragraph.level, first - 1) + 1
         paragraph.runs[0].text = f"{counts[paragraph.level]}. {paragraph.runs[0].text}"
     return bool(counts)
-
-
-def _list_paragraphs(content: bytes) -> Iterator[Block]:
-    from lxml import etree  # slow to import
-
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for member in sorted(archive.namelist(), key=_part_order):
-            slide = _SLIDE.fullmatch(member)
-            if slide is None and member != "word/document.xml":
-                continue
-            try:
-                markup = archive.read(member)[:MAX_NESTED_BYTES]
-            except (zipfile.BadZipFile, OSError, ValueError, EOFError):
-                continue  # this part is lost, the others may be whole
-            parser = etree.XMLParser(recover=True, resolve_entities=False, no_network=True)
-            root = etree.fromstring(markup, parser)
-            if root is None:
-                continue
-            for paragraph in root.iter(f"{{{WORDPROCESSING}}}p", f"{{{DRAWING}}}p"):
-                runs = paragraph.iter(f"{{{WORDPROCESSING}}}t", f"{{{DRAWING}}}t")
-                if text := "".join(run.text or "" for run in runs).strip():
-                    yield Block(text=text, page=int(slide.group(1)) if slide else None)
-
-
-def _part_order(member: str) -> tuple[int, str]:
-    digits = "".join(filter(str.isdigit, PurePosixPath(member).stem))
-    return int(digits or 0), member
