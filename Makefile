@@ -13,7 +13,6 @@ PACKAGES := api cli core db domain evaluation flows pipelines rag
 
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
-export UV_LINK_MODE ?= copy
 
 # The newest Python that fits, named by PYTHON or found on PATH.
 define FIND_PYTHON
@@ -53,6 +52,7 @@ check: install ## lint, types, import rules, models against migrations, then the
 .PHONY: static
 static: install ## the part of check that runs no tests
 	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check --quiet .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 	@$(MAKE) migrations

@@ -7,6 +7,8 @@ import typer
 from cli.console import JsonOption, TenantOption, UserOption, get_console, print_json, run_async
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rag.passages import Passage, Retrieval
 
 
@@ -65,6 +67,11 @@ def _to_json(rank: int, passage: "Passage") -> dict[str, Any]:
     }
 
 
+def format_day(moment: "datetime") -> str:
+    """Return the day as a person writes it."""
+    return f"{moment.day} {moment:%B %Y}"
+
+
 def format_seconds(seconds: float) -> str:
     """Return a time in a recording as a player shows it."""
     minutes, rest = divmod(int(seconds), 60)
@@ -80,7 +87,7 @@ def _print(found: "Retrieval") -> None:
     for rank, passage in enumerate(found.passages, 1):
         where = [passage.title]
         if passage.held_at:
-            where.append(f"{passage.held_at.day} {passage.held_at:%B %Y}")
+            where.append(format_day(passage.held_at))
         if passage.started_s is not None:
             where.append(format_seconds(passage.started_s))
         if passage.page_first is not None:
