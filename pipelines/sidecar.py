@@ -32,8 +32,8 @@ def parse_moment(value: object) -> datetime:
         moment = value
     else:
         try:
-            moment = datetime.fromisoformat(str(value).strip())
-        except ValueError as error:
+            moment = datetime.fromisoformat(value.strip())  # type: ignore[attr-defined]  # what has no strip is refused too
+        except (ValueError, AttributeError) as error:
             raise ValueError(f"{str(value)[:40]!r} is no ISO-8601 date; write it like {EXAMPLE_DATE}") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -1,35 +1,17 @@
 """The object store: a folder and S3 behave alike, and nothing leads out of either."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 from botocore import exceptions as boto
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from core import storage, storage_folder, storage_s3
 from core.settings import StorageSettings
 from core.storage import ObjectStore, check_key, open_store
 from core.storage_s3 import WRONG_CREDENTIALS, S3Store
-
-
-@pytest.fixture(scope="session")
-def s3_settings() -> Iterator[StorageSettings]:
-    """An S3 server over real HTTP with the bucket `material`."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        settings = StorageSettings(url=None, endpoint_url=f"http://{host}:{port}", region="us-east-1")
-        boto3.client("s3", endpoint_url=settings.endpoint_url, region_name="us-east-1").create_bucket(Bucket="material")
-        yield settings
-    server.stop()
 
 
 @pytest.fixture(scope="session")
