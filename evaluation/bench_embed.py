@@ -20,10 +20,12 @@ CHUNK_TOKENS: Final = 128  # the two special ones included
 QUERY: Final = "What did we agree on in the last session?"
 QUERIES: Final = 100
 # each is one word piece, so that a chunk has exactly the tokens it is said to have
-_WORDS: Final = (
-    "we talked about the plan for this week and what she wants from her team before the next meeting . "
-    "he said that his goal is to listen more , ask one question first and write down every answer"
-).split()  # noqa: SIM905 - a list would take 40 lines
+_WORDS: Final = tuple(
+    """
+    we talked about the plan for this week and what she wants from her team before the next meeting . he said that his
+    goal is to listen more , ask one question first and write down every answer
+    """.split()  # noqa: SIM905 - a list would take 40 lines
+)
 
 
 @dataclass(frozen=True, slots=True)
