@@ -12,6 +12,9 @@ from pipelines.isolation import ReaderCrashed, TookTooLong, TookTooMuchMemory, r
 from pipelines.parsed import EmptySource, ParsedDocument, ParsedTranscript, UnreadableSource
 from pipelines.transcripts import find_transcript_format, parse_transcript
 
+# A title is shown in one line; a heading mistaken for one may be a page long.
+MAX_TITLE_CHARACTERS = 300
+
 SourceKind = Literal["transcript", "document"]
 Parsed = ParsedTranscript | ParsedDocument
 
@@ -106,7 +109,7 @@ def _clean_document(name: str, parsed: ParsedDocument, limits: ReadLimits) -> Pa
     cleaned = (replace(block, text=text) for block in parsed.blocks if (text := clean_text(block.text).strip()))
     blocks = tuple(cleaned)
     _check_amount(name, sum(len(block.text) for block in blocks), len(blocks), limits)
-    title = clean_text(parsed.title).strip() or None if parsed.title else None
+    title = clean_text(parsed.title or "").strip()[:MAX_TITLE_CHARACTERS] or None
     warnings = tuple(map(clean_text, parsed.warnings))
     return replace(parsed, blocks=blocks, title=title, warnings=warnings)
 

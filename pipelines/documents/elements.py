@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipelines.documents.encodings import decode_text
+from pipelines.documents.manuscripts import spell_out_manuscript
 from pipelines.documents.markup import (
     find_encoding,
     find_title,
@@ -31,12 +32,12 @@ KINDS: dict[str, BlockKind] = {"Title": "heading", "ListItem": "list", "CodeSnip
 
 
 def parse_docx(name: str, content: bytes) -> ParsedDocument:
-    """Read a Word document; pages are known only where Word left its rendered page breaks."""
+    """Read a Word document, notes last; pages are known only where Word left its rendered page breaks."""
     del name
     prepare_unstructured()
     from unstructured.partition.docx import partition_docx  # slow to import
 
-    elements = partition_docx(file=io.BytesIO(content))
+    elements = partition_docx(file=io.BytesIO(spell_out_manuscript(content)))
     blocks = tuple(_list_blocks(elements))
     pages = [block.page for block in blocks if block.page]
     return ParsedDocument(
@@ -45,15 +46,18 @@ def parse_docx(name: str, content: bytes) -> ParsedDocument:
 
 
 def parse_pptx(name: str, content: bytes) -> ParsedDocument:
-    """Read a presentation, a page a slide, speaker notes included."""
+    """Read a presentation, a page a slide, its speaker notes last."""
     del name
     prepare_unstructured()
     from unstructured.partition.pptx import partition_pptx  # slow to import
 
-    spelled, slides = spell_out_slides(content)
+    spelled, notes = spell_out_slides(content)
     # Only a placeholder's title has depth 0; what the library guesses to be one lies deeper.
-    blocks = tuple(_list_blocks(partition_pptx(file=io.BytesIO(spelled)), heading_depths=(0,)))
-    return ParsedDocument(format="pptx", blocks=blocks, title=_first_heading(blocks), page_count=slides)
+    elements = partition_pptx(file=io.BytesIO(spelled), include_slide_notes=False)
+    shown = list(_list_blocks(elements, heading_depths=(0,)))
+    spoken = [Block(text=note, page=page) for page, note in enumerate(notes, start=1) if note]
+    blocks = tuple(sorted(shown + spoken, key=lambda block: block.page or 0))
+    return ParsedDocument(format="pptx", blocks=blocks, title=_first_heading(blocks), page_count=len(notes))
 
 
 def parse_html(name: str, content: bytes) -> ParsedDocument:

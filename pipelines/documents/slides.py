@@ -6,14 +6,15 @@ import io
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pptx.slide import Slide
     from pptx.table import Table
     from pptx.text.text import TextFrame
 
 DRAWING = "http://schemas.openxmlformats.org/drawingml/2006/main"
 
 
-def spell_out_slides(content: bytes) -> tuple[bytes, int]:
-    """Return the presentation with its merged cells filled and its list numbers written, and how many slides it has.
+def spell_out_slides(content: bytes) -> tuple[bytes, list[str]]:
+    """Return the presentation with its merged cells filled and its list numbers written, and each slide's notes.
 
     So that every row of an extracted table names what it belongs to, and a step keeps its number.
     """
@@ -21,14 +22,20 @@ def spell_out_slides(content: bytes) -> tuple[bytes, int]:
 
     presentation = Presentation(io.BytesIO(content))
     slides = list(presentation.slides)
+    notes = [_find_notes(slide) for slide in slides]
     shapes = [shape for slide in slides for shape in slide.shapes]
     filled = sum(_fill(shape.table) for shape in shapes if shape.has_table)
     numbered = sum(_number(shape.text_frame) for shape in shapes if shape.has_text_frame)
     if not filled + numbered:
-        return content, len(slides)
+        return content, notes
     spelled = io.BytesIO()
     presentation.save(spelled)
-    return spelled.getvalue(), len(slides)
+    return spelled.getvalue(), notes
+
+
+def _find_notes(slide: Slide) -> str:
+    frame = slide.notes_slide.notes_text_frame if slide.has_notes_slide else None
+    return frame.text.strip() if frame is not None else ""
 
 
 def _fill(table: Table) -> bool:

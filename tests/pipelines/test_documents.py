@@ -3,6 +3,7 @@
 import datetime
 import email.message
 import io
+import zipfile
 
 import pptx
 import pytest
@@ -66,6 +67,28 @@ def test_docx_keeps_headings_and_table_rows() -> None:
     )
 
 
+def test_docx_keeps_boxes_controls_changes_and_notes() -> None:
+    whole = files.make_docx(["before", "after"])
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    run = "<w:r><w:t>{}</w:t></w:r>".format
+    box = f"<w:txbxContent><w:p>{run('boxed')}</w:p></w:txbxContent>"
+    added = (
+        f"<w:p>{run('She ')}<w:ins>{run('now ')}</w:ins><w:del><w:r><w:delText>never </w:delText></w:r></w:del>"
+        f"{run('leads.')}<w:r><w:pict>{box}</w:pict></w:r></w:p>"
+        f"<w:sdt><w:sdtContent><w:p>{run('controlled')}</w:p></w:sdtContent></w:sdt>"
+    )
+    body = members["word/document.xml"].replace(b"<w:sectPr", added.encode() + b"<w:sectPr")
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    notes = (
+        f'<w:footnotes {space}><w:footnote w:type="separator"><w:p>{run("line")}</w:p></w:footnote>'
+        f"<w:footnote><w:p>{run('a note')}</w:p></w:footnote></w:footnotes>"
+    )
+    changed = members | {"word/document.xml": body, "word/footnotes.xml": notes.encode()}
+    found = texts(parse_document("changed.docx", files.make_zip(changed)))
+    assert found == ["before", "after", "She now leads.", "boxed", "controlled", "a note"]
+
+
 def test_pptx_pages_are_slides() -> None:
     document = parse_document("talk.pptx", files.make_pptx([("First", ["one", "two"]), ("Second", ["three"])]))
     assert document.page_count == 2
@@ -77,6 +100,22 @@ def test_pptx_pages_are_slides() -> None:
         ("three", 2),
     ]
     assert [block.text for block in document.blocks if block.kind == "heading"] == ["First", "Second"]
+
+
+def test_pptx_reads_groups_and_then_the_notes() -> None:
+    presentation = pptx.Presentation()
+    for number in (1, 2):
+        slide = presentation.slides.add_slide(presentation.slide_layouts[5])
+        slide.shapes.title.text = f"Title {number}"
+        box = slide.shapes.add_group_shape().shapes.add_textbox(0, 9_000_000, 9144, 9144)
+        box.text_frame.text = f"grouped {number}"
+        slide.notes_slide.notes_text_frame.text = f"said {number}"
+    saved = io.BytesIO()
+    presentation.save(saved)
+    blocks = parse_document("talk.pptx", saved.getvalue()).blocks
+    assert [(block.text, block.page) for block in blocks] == [
+        (text, number) for number in (1, 2) for text in (f"Title {number}", f"grouped {number}", f"said {number}")
+    ]
 
 
 def test_pptx_merged_cells_reach_every_row_and_lists_keep_their_numbers() -> None:
