@@ -4,8 +4,9 @@ Every text is a run of its own in one single-threaded session that all threads s
 padded, a vector does not depend on its neighbours, and no thread is left alone with a long text at the end. A single
 text, as a question is, takes threads of its own and never waits behind an ingestion.
 
-int8 is the default and about twice as fast as fp32; its vectors lie within a cosine of about 0.998 of the exact ones
-and differ in the last digits between CPU generations, so the precision is part of the name under which they are stored.
+int8 is the default and more than twice as fast as fp32. Its vectors have a median cosine of 0.998 with the exact ones
+(0.993 for utterances of a few words) and differ in the last digits between CPU generations, so the precision is part of
+the name under which they are stored. fp32's are those of the published model to the sixth digit.
 """
 
 import asyncio
@@ -217,14 +218,15 @@ def _open_session(weights: Path, cache_dir: Path, precision: Precision) -> "Infe
 
 def _write_graph(weights: Path, path: Path, precision: Precision) -> None:
     """Write the graph in one step, so that another process sees all of it or nothing; raises `UntrustedWeights`."""
-    from safetensors.numpy import load  # only the first start needs it
+    from safetensors.numpy import load_file  # only the first start needs it
 
     from rag.embedding.minilm_graph import serialize_graph  # imports onnx, which only this needs
 
-    content = (weights / "model.safetensors").read_bytes()
-    if hashlib.sha256(content).hexdigest() != PUBLISHED_SHA256:
-        raise UntrustedWeights
-    model = serialize_graph(load(content), precision)
+    published = weights / "model.safetensors"
+    with published.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != PUBLISHED_SHA256:
+            raise UntrustedWeights
+    model = serialize_graph(load_file(published), precision)
     part = path.with_suffix(f".{token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
