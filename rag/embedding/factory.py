@@ -7,6 +7,7 @@ from typing import Literal
 
 from core.errors import Invalid
 from rag.embedding.minilm import DIMENSIONS, MODEL, MiniLMEmbedder, Precision
+from rag.embedding.openai_compatible import OpenAIEmbedder
 from rag.embedding.protocol import Embedder
 
 _building = Lock()
@@ -46,8 +47,6 @@ def _load_minilm(cache_dir: Path, precision: Precision, threads: int | None) -> 
 
 @lru_cache(maxsize=64)
 def _connect(model: str | None, base_url: str | None, api_key: str | None, dimensions: int | None) -> Embedder:
-    from rag.embedding.openai_compatible import OpenAIEmbedder  # imports openai, which minilm needs not
-
     if not model or not dimensions:
         raise Invalid(
             "The embedding provider openai needs a model and its dimensions; "

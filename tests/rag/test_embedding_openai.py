@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import AppError
-from rag.embedding import UnembeddableText
+from rag.embedding import UnembeddableText, build_embedder
 from rag.embedding import openai_compatible as subject
 from rag.embedding.openai_compatible import OpenAIEmbedder, WrongDimensions, split_batches
 from rag.providers.errors import (
@@ -157,6 +159,14 @@ async def test_failures_are_translated(
     assert type(caught.value) is expected or (expected is ProviderUnavailable and isinstance(caught.value, expected))
     assert len(server.requests) == attempts
     assert "secret" not in str(caught.value)
+
+
+def test_settings_share_one_embedder(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"cache_dir": tmp_path, "model": "m", "base_url": "http://127.0.0.1:9/v1"}
+    embedder = build_embedder("openai", dimensions=2, **settings)
+    assert (embedder.name, embedder.dimensions) == ("m/2", 2)
+    assert build_embedder("openai", dimensions=2, **settings) is embedder
+    assert build_embedder("openai", dimensions=3, **settings) is not embedder
 
 
 async def test_a_service_that_is_not_there_is_unavailable() -> None:
