@@ -1,9 +1,12 @@
 """API keys stand for people, and only while they are valid."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
+from db.models import User
 from db.session import ReaderUnknown, tenant_session
 from domain import identity
 from tests.factories.people import Organisation
@@ -35,22 +38,14 @@ async def test_wrong_expired_and_revoked_keys_are_refused_alike(organisation: Or
 
 
 async def test_suspended_user_is_out_at_once(organisation: Organisation) -> None:
-    from sqlalchemy import update
-
-    from db.models import User
-
     async with tenant_session(organisation.system) as session:
-        await session.execute(
-            update(User).where(User.id == organisation.coach_a.user_id).values(status="suspended")
-        )
+        await session.execute(update(User).where(User.id == organisation.coach_a.user_id).values(status="suspended"))
     with pytest.raises(ReaderUnknown):
         async with tenant_session(organisation.coach_a):
             pass
 
 
 async def test_role_can_not_be_claimed(organisation: Organisation) -> None:
-    from dataclasses import replace
-
     with pytest.raises(ReaderUnknown):
         async with tenant_session(replace(organisation.client_a, role="coach")):
             pass

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from pgvector import HalfVector, SparseVector
+from pgvector import HalfVector
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.base import SCHEMAS  # noqa: F401  # fails early where the models do not import
 from db.models import (
     ChunkEmbedding,
     DataSource,
@@ -20,7 +19,7 @@ from db.models import (
     Transcript,
     TranscriptSegment,
 )
-from db.models.rag import LEXICAL_DIMENSIONS
+from rag.lexical import document_vector, term_indices
 
 CONTENT_TABLES = {
     "object": IngestedObject.id,
@@ -105,11 +104,11 @@ async def store_material(session: AsyncSession, tenant_id: UUID, materials: list
                       "segment_first": 0, "segment_last": 0,
                       "char_end": len(words), "text": words, "word_count": 2}
         )  # fmt: skip
-        rows[SearchMetadata].append({"tenant_id": tenant_id, "chunk_id": m.id, "terms": [7]})
+        rows[SearchMetadata].append({"tenant_id": tenant_id, "chunk_id": m.id, "terms": term_indices(words)})
         rows[ChunkEmbedding].append(
             who(m) | {"registry_id": registry, "chunk_id": m.id, "source_id": m.id, "source_kind": m.kind,
                       "chunk_index": 0, "held_at": now, "embedding": HalfVector([1, 0, 0, 0]),
-                      "lexical": SparseVector({6: 1.0}, LEXICAL_DIMENSIONS)}
+                      "lexical": document_vector(words).to_sparsevec()}
         )  # fmt: skip
     for model, values in rows.items():
         if values:
