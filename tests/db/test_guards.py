@@ -133,8 +133,10 @@ async def test_owner_can_not_change_messages_or_admins_by_mistake(store: Setting
     engine = create_engine(owner_url(store))
     with engine.connect() as connection:
         for statement in (
-            "INSERT INTO platform.system_admins (email) VALUES ('a@b.example'); "
-            "UPDATE platform.system_admins SET email = 'x'",
+            (
+                "INSERT INTO platform.system_admins (email) VALUES ('a@b.example'); "
+                "UPDATE platform.system_admins SET email = 'x'"
+            ),
             "DELETE FROM platform.system_admins",
             "TRUNCATE platform.system_admins CASCADE",
         ):
