@@ -77,7 +77,7 @@ def read_spans(lines: Sequence[str]) -> Iterator[tuple[float | None, float | Non
 
 def has_spans(lines: Iterable[str]) -> bool:
     """Whether a line is a `start --> end` line."""
-    return any(_SPAN.match(line) for line in lines)
+    return any((match := _SPAN.match(line)) and match[2] for line in lines)
 
 
 def _list_written(lines: Iterable[str]) -> list[str]:

@@ -90,8 +90,8 @@ def is_timed(source: Source) -> bool:
     written = count_written(lines)
     if not openings or (len(openings) < 2 and written > 3) or 5 * len(openings) < written:
         return False
-    # Times that come now and then between labelled lines are marks beside another layout.
-    if len(open_labelled(lines)) > len(openings):
+    # Fewer than the labels or headings, the times are marks or words in another layout.
+    if max(len(open_labelled(lines)), len(_open_headings(lines))) > len(openings):
         return False
     return is_ordered(openings) and (recurs(openings) or (openings[0].start or 0.0) < _EARLY)
 

@@ -19,7 +19,7 @@ from pipelines.transcripts import find_transcript_format, parse_transcript
 SPEAKERS = ("Coach", "Client", "Speaker 1", "SPEAKER_02", "T", "Interviewer")
 AWKWARD = (
     "R&D", "1<2", "10:30", "—", "5%", "well,", "so:", "“no”", "[inaudible 00:09:27]", "(laughs)",
-    "a/b", "it's", "naïve", "😀", "42", "- yes", "-->", "#1", "Ana:", "&amp;", "'n'", "*so*", "e.g.", "...",
+    "a/b", "it's", "naïve", "😀", "42", "- yes", "=>", "#1", "Ana:", "&amp;", "'n'", "*so*", "e.g.", "...",
 )  # fmt: skip
 
 words = st.sampled_from(AWKWARD) | st.text(st.characters(categories=["L"], max_codepoint=0x24F), min_size=1, max_size=8)
