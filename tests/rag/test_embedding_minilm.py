@@ -71,7 +71,7 @@ async def test_fp32_is_the_published_model(fp32: MiniLMEmbedder) -> None:
 
 async def test_int8_stays_close_to_fp32(int8: MiniLMEmbedder, fp32: MiniLMEmbedder) -> None:
     cosine = np.sum(await int8.embed(SENTENCES) * await fp32.embed(SENTENCES), axis=1)
-    assert cosine.min() > 0.993
+    assert cosine.min() > 0.985
     assert cosine.max() < 0.999999  # else one of them is not what it says
     assert (int8.name, fp32.name) == ("all-MiniLM-L6-v2/int8", "all-MiniLM-L6-v2/fp32")
 
