@@ -4,9 +4,9 @@ Every text is a run of its own in one single-threaded session that all threads s
 padded, a vector does not depend on its neighbours, and no thread is left alone with a long text at the end. A single
 text, as a question is, takes threads of its own and never waits behind an ingestion.
 
-int8 is the default and more than twice as fast as fp32. Its vectors have a median cosine of 0.997 with the exact ones on
-passages (0.987 on utterances of a few words) and differ in the last digits between CPU generations, so the precision is
-part of the name under which they are stored. fp32's are those of the published model to the sixth digit.
+int8 is the default and more than twice as fast as fp32. Its vectors have a mean cosine of 0.997 with the exact ones on
+passages (0.987 on utterances of a few words) and differ in the last digits between CPU generations, so the precision
+is part of the name under which they are stored. fp32's are those of the published model to the sixth digit.
 """
 
 import asyncio
