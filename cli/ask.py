@@ -49,14 +49,16 @@ async def answer_question(
     settings: "Settings", reader: "Principal", question: str, *, session_id: UUID | None = None
 ) -> "Done":
     """Return the whole answer."""
-    from cli.embedder import load_embedder
+    from pipelines.ingest import load_embedder
     from rag.answer import Assistant, Done, answer
 
     assistant = Assistant(await load_embedder(settings), settings.llm)
+    done = None
     async for event in answer(assistant, reader, question, session_id=session_id):
         if isinstance(event, Done):
-            return event
-    raise AssertionError("an answer ends with Done")  # what rag.answer promises
+            done = event  # the last one, but whoever leaves a generator early cancels the answer
+    assert done is not None  # noqa: S101  # what rag.answer promises
+    return done
 
 
 def to_json(done: "Done") -> dict[str, Any]:
@@ -81,10 +83,10 @@ def describe_place(citation: "CitationView") -> str:
     if citation.held_at:
         parts.append(format_day(citation.held_at))
     if citation.started_s is not None:
-        parts.append(f"at {format_seconds(citation.started_s)}")
+        parts.append(format_seconds(citation.started_s))
     if citation.page is not None:
         parts.append(f"page {citation.page}")
-    return ", ".join(parts)
+    return " · ".join(parts)
 
 
 def print_answer(console: "Console", done: "Done") -> None:
@@ -103,7 +105,8 @@ def print_answer(console: "Console", done: "Done") -> None:
         console.print()
         console.print(table)
     searched = done.coverage
+    understood = f"Understood: {done.understood}. " if done.understood else ""
     console.print(
-        f"\n[dim]Examined {searched.sessions_examined} of {searched.sessions_in_scope} sessions and "
-        f"{searched.documents_examined} of {searched.documents_in_scope} documents; {escape(done.understood)}[/]"
+        f"\n[dim]{escape(understood)}Examined {searched.sessions_examined} of {searched.sessions_in_scope} sessions and"
+        f" {searched.documents_examined} of {searched.documents_in_scope} documents.[/]"
     )

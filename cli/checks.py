@@ -180,7 +180,7 @@ async def check_storage(settings: Settings) -> Finding:
 
 async def check_embedder(settings: Settings) -> Finding:
     """Load the embedder and time it on a few sentences of everyday length."""
-    from cli.embedder import load_embedder
+    from pipelines.ingest import load_embedder
 
     started = time.perf_counter()
     embedder = await load_embedder(settings)

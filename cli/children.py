@@ -2,14 +2,17 @@
 
 import asyncio
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Never, TypeVar
 
 import psutil
 
 from cli.run_file import RunNotes, Started, stop_tree
 from cli.services import answers
 from core.errors import Unavailable
+
+T = TypeVar("T")
 
 LAST_LINES = 12
 POLL_SECONDS = 0.1
@@ -95,8 +98,21 @@ class Children:
                 f"its log {child.log} ends with:\n{child.read_log_end()}"
             ) from error
 
-    async def watch(self) -> None:
-        """Return never; raises `ChildDied` when one of them ends."""
+    async def run_beside(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work to its end, unless a process ends first; raises `ChildDied`."""
+        doing, watching = asyncio.create_task(work), asyncio.create_task(self.watch())
+        try:
+            await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                watching.result()
+            return await doing
+        finally:
+            for task in (doing, watching):
+                task.cancel()
+            await asyncio.gather(doing, watching, return_exceptions=True)
+
+    async def watch(self) -> Never:
+        """Watch for ever; raises `ChildDied` when one of them ends."""
         while True:
             for child in self._running:
                 child.raise_if_dead()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli import database, doctor, engagements, keys, search, tenants, users
+from cli import ask, bench, database, doctor, engagements, evaluate, keys, search, tenants, users
 from cli.console import CommandGroup
 
 app = typer.Typer(
@@ -12,7 +12,7 @@ app = typer.Typer(
     help="Answers from a coaching organisation's own material, each sentence led back to someone's exact words.",
     cls=CommandGroup,
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
 )
 
 
@@ -36,8 +36,11 @@ def prepare(
     configure_logging(log if "level" in log.model_fields_set else log.model_copy(update={"level": "WARNING"}))
 
 
+app.command()(ask.ask)
 app.command()(search.search)
 app.command()(doctor.doctor)
+app.add_typer(evaluate.app, name="eval")
+app.add_typer(bench.app, name="bench")
 app.add_typer(database.app, name="db")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(users.app, name="users")

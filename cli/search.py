@@ -35,12 +35,11 @@ def search(
 
 
 async def _search(question: str, tenant: str, user: str, top_k: int) -> "Retrieval":
-    from rag.retrieve import retrieve
-
-    from cli.embedder import load_embedder
     from core.settings import get_settings
     from db.session import tenant_session
     from domain.identity import get_principal
+    from pipelines.ingest import load_embedder
+    from rag.retrieve import retrieve
 
     reader = await get_principal(tenant, user)
     embedder = await load_embedder(get_settings())

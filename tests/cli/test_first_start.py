@@ -1,0 +1,96 @@
+"""The sample organisations are founded once, and their keys work, whatever happened in between."""
+
+import stat
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from cli.first_start import KEYS, found_sample, get_sample_keys, read_sample
+from core.settings import Settings
+from db.models import ApiKey, Engagement, User
+from db.session import Principal, tenant_session
+from domain.identity import authenticate_key, get_principal, hash_key, revoke_api_key
+from domain.platform import get_tenant_by_slug
+
+
+def test_sample_is_complete() -> None:
+    sample = read_sample()
+    welcome = next(tenant for tenant in sample.tenants if tenant.slug == sample.welcome.tenant)
+    assert sample.welcome.user in {person.email for person in welcome.users}
+    for tenant in sample.tenants:
+        addresses = {person.email for person in tenant.users}
+        assert {"client", "coach", "admin", "executive", "compliance", "evaluator"} <= {
+            person.role for person in tenant.users
+        }
+        assert {one.coach for one in tenant.engagements} | {one.client for one in tenant.engagements} <= addresses
+        assert (tenant.folder / "manifest.jsonl").is_file()
+
+
+async def test_founding_twice_changes_nothing(store: Settings) -> None:
+    await found_sample()
+    counts = await count_people()
+    assert await found_sample() == 0
+    assert await count_people() == counts
+    for tenant in read_sample().tenants:
+        assert (await get_tenant_by_slug(tenant.slug)).id == tenant.id
+        assert counts[tenant.slug] == (len(tenant.users), len(tenant.engagements))
+
+
+async def count_people() -> dict[str, tuple[int, int]]:
+    counts = {}
+    for tenant in read_sample().tenants:
+        async with tenant_session(Principal(tenant.id, "system")) as session:
+            people = await session.scalar(select(func.count()).select_from(User))
+            engagements = await session.scalar(select(func.count()).select_from(Engagement))
+            counts[tenant.slug] = (int(people or 0), int(engagements or 0))
+    return counts
+
+
+async def test_founding_that_was_cut_short_is_completed(store: Settings) -> None:
+    """A kill between the tenant and its people leaves a tenant without people."""
+    await found_sample()
+    tenant = read_sample().tenants[-1]
+    async with tenant_session(Principal(tenant.id, "system")) as session:
+        for row in await session.scalars(select(Engagement)):
+            await session.delete(row)
+        await session.flush()
+        for person in await session.scalars(select(User)):
+            await session.delete(person)
+    assert (await count_people())[tenant.slug] == (0, 0)
+    await found_sample()
+    assert (await count_people())[tenant.slug] == (len(tenant.users), len(tenant.engagements))
+
+
+async def test_keys_are_kept_for_their_owner_and_shown_again(store: Settings, tmp_path: Path) -> None:
+    await found_sample()
+    keys = await get_sample_keys(tmp_path)
+    assert [key.role for key in keys].count("coach") == 1
+    assert {key.role for key in keys} == {"client", "coach", "admin", "executive", "compliance", "evaluator"}
+    assert stat.S_IMODE((tmp_path / KEYS).stat().st_mode) == 0o600
+    assert await get_sample_keys(tmp_path) == keys
+    welcome = read_sample().welcome
+    coach = next(key for key in keys if key.role == "coach")
+    assert coach.email == welcome.user
+    reader = await get_principal(welcome.tenant, welcome.user)
+    assert (await authenticate_key(coach.key)).user_id == reader.user_id
+
+
+async def test_revoked_key_is_replaced(store: Settings, tmp_path: Path) -> None:
+    await found_sample()
+    before = {key.email: key.key for key in await get_sample_keys(tmp_path)}
+    coach = await get_principal(read_sample().welcome.tenant, read_sample().welcome.user)
+    async with tenant_session(coach.as_system()) as session:
+        key_id = await session.scalar(
+            select(ApiKey.id).where(ApiKey.hashed_key == hash_key(before[read_sample().welcome.user]))
+        )
+        assert key_id is not None
+        await revoke_api_key(session, key_id)
+    after = {key.email: key.key for key in await get_sample_keys(tmp_path)}
+    changed = {email for email in before if before[email] != after[email]}
+    assert changed == {read_sample().welcome.user}
+
+
+async def test_damaged_key_file_is_replaced(store: Settings, tmp_path: Path) -> None:
+    await found_sample()
+    (tmp_path / KEYS).write_text("{")
+    assert len(await get_sample_keys(tmp_path)) == 6
