@@ -85,25 +85,14 @@ def open_source(name: str, content: bytes) -> Source:
 
 def decode(content: bytes) -> str:
     """Return the text of these bytes without a byte order mark; raises NotText for binary content."""
-    for mark, encoding in _BOMS:
-        if content.startswith(mark):
-            return _decode_as(content, encoding)
-    for encoding in _list_utf16(content):
-        return _decode_as(content, encoding)
+    encodings = [encoding for mark, encoding in _BOMS if content.startswith(mark)]
+    encodings += _list_utf16(content) if not encodings else []
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        text = _decode_legacy(content)
-    if _CONTROL.search(text):
-        raise NotText
-    return text
-
-
-def _decode_as(content: bytes, encoding: str) -> str:
-    try:
-        text = content.decode(encoding)
+        text = content.decode(encodings[0] if encodings else "utf-8")
     except UnicodeDecodeError as error:
-        raise NotText from error
+        if encodings:
+            raise NotText from error
+        text = _decode_legacy(content)
     if _CONTROL.search(text):
         raise NotText
     return text

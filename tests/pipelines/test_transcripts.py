@@ -106,6 +106,16 @@ EXAMPLES: dict[str, tuple[str, str | bytes, str, list[Row]]] = {
         "vtt",
         [(None, 0.0, 2.0, "so welcome"), (None, 2.01, 4.0, "back all")],
     ),
+    "short youtube vtt": (
+        "v.vtt",
+        (
+            "WEBVTT\n\n00:01.000 --> 00:02.000\nso<00:00:01.500><c> far</c>\n\n"
+            "00:02.000 --> 00:03.000\nso far\ngood\n\n"
+            "00:03.000 --> 00:04.000\nbye\n"
+        ),
+        "vtt",
+        [(None, 1.0, 2.0, "so far"), (None, 2.0, 3.0, "good"), (None, 3.0, 4.0, "bye")],
+    ),
     "repeats are kept where captions don't roll": (
         "v.vtt",
         "WEBVTT\n\n00:01.000 --> 00:02.000\nyes\n\n00:02.000 --> 00:03.000\nyes\n\n00:03.000 --> 00:04.000\nno\n",
@@ -369,6 +379,8 @@ def test_other_8_bit_text_is_read() -> None:
         ("agenda.txt", "10:00 Welcome\n10:15 Coffee\n11:00 Talk\n"),
         ("agenda.txt", "Schedule\n[10:00] Welcome\n[10:15] Coffee\n[11:00] Talk\n"),
         ("timetable.txt", "Opening 9:00\nWorkshop 10:00\nLunch 12:00\nEnd 15:00\n"),
+        ("session timetable.txt", "Opening 9:00\nWorkshop 10:00\nLunch 12:00\nEnd 15:00\n"),
+        ("memory.txt", "Coach: Hello.\nClient: H\x00i.\n"),
         ("server.log", "[12:00:01] INFO: start\n[12:00:02] ERROR: bad\n[12:00:03] INFO: stop\n"),
         ("records.txt", "Colour: red\nSize: 3\nShape: round\nColour: blue\nSize: 4\nShape: flat\n" * 3),
         ("recipe.txt", "Soup\n\nIngredients: salt\nMethod: stir: slowly\n\nServe at once.\n"),
