@@ -1,0 +1,79 @@
+"""The HTTP service: one app, made by `create_app`, so that nothing happens at import."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.errors import Problem, install_error_handlers
+from api.limits import BodyLimit
+from api.middleware import RequestTrace
+from api.routes import chat, coaching, completions, health, ingestion, search, sources
+from api.schemas.chat import CitationsEvent, DeltaEvent, DoneEvent, SourcesEvent
+from api.schemas.completions import Chunk
+from core.logging import configure_logging
+from core.settings import Settings, get_settings
+from db.session import close_store
+from pipelines.ingest import load_embedder
+from rag.answer import Assistant, settle
+
+_SPOKEN: Final = (Problem, SourcesEvent, DeltaEvent, CitationsEvent, DoneEvent, Chunk)
+"""Models that go over the wire without being any route's response model."""
+
+
+def create_app(settings: Settings | None = None, assistant: Assistant | None = None) -> FastAPI:
+    """Return the app; the embedder loads when it starts, unless an assistant is given."""
+    settings = settings or get_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        configure_logging(settings.log)
+        app.state.assistant = assistant or await load_assistant(settings)
+        yield
+        await settle()
+        await close_store()
+
+    app = FastAPI(
+        title="ReGenesis", version=version("regenesis"), lifespan=lifespan, docs_url="/docs", redoc_url=None,
+        summary="Cited answers from a coaching organisation's own words.",
+    )  # fmt: skip
+    app.state.settings = settings
+    for routes in (completions, chat, search, coaching, sources, ingestion, health):
+        app.include_router(routes.router)
+    install_error_handlers(app)
+    app.add_middleware(BodyLimit, uploads=settings.api.max_upload_bytes)
+    app.add_middleware(RequestTrace)  # added last, so outermost
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    return app
+
+
+async def load_assistant(settings: Settings) -> Assistant:
+    """Return the assistant of these settings; loading the embedder takes up to 2 s."""
+    return Assistant(await load_embedder(settings), settings.llm)
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI description, with the models that only streams and errors use."""
+    if app.openapi_schema is None:
+        described = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
+        )
+        known = described.setdefault("components", {}).setdefault("schemas", {})
+        for model in _SPOKEN:
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            for name, part in schema.pop("$defs", {}).items():
+                known.setdefault(name, part)
+            known.setdefault(model.__name__, schema)
+        # validation errors leave as problems, so FastAPI's own description of them would be wrong
+        for paths in described["paths"].values():
+            for operation in paths.values():
+                unusable = operation["responses"].get("422", {}).get("content", {})
+                if "application/json" in unusable:
+                    operation["responses"].pop("422")
+        known.pop("HTTPValidationError", None)
+        known.pop("ValidationError", None)
+        app.openapi_schema = described
+    return app.openapi_schema

@@ -1,0 +1,55 @@
+"""The clients a caller may see."""
+
+import base64
+from uuid import UUID
+
+from fastapi import APIRouter
+from sqlalchemy import func, select, tuple_
+
+from api.deps import SessionDep, needs
+from api.errors import list_problem_responses
+from api.pagination import BadCursor, CursorQuery, LimitQuery
+from api.schemas.search import ClientOut, ClientPage
+from db.models import Transcript, User
+
+router = APIRouter(prefix="/v1/clients", tags=["clients"], dependencies=[needs("search")])
+
+
+@router.get("", operation_id="listClients", responses=list_problem_responses())
+async def list_clients(session: SessionDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> ClientPage:
+    """List clients by name: a coach's own, a client themself, an administrator's whole organisation."""
+    sessions = (
+        select(Transcript.client_id, func.count().label("held"), func.max(Transcript.held_at).label("last"))
+        .group_by(Transcript.client_id)
+        .subquery()
+    )
+    query = (
+        select(User.id, User.full_name, User.email, func.coalesce(sessions.c.held, 0), sessions.c.last)
+        .outerjoin(sessions, sessions.c.client_id == User.id)
+        .where(User.role == "client", User.status == "active")
+        .order_by(User.full_name, User.id)
+        .limit(limit + 1)
+    )
+    if cursor is not None:
+        query = query.where(tuple_(User.full_name, User.id) > _decode(cursor))
+    rows = (await session.execute(query)).all()
+    items = [
+        ClientOut(id=row[0], full_name=row[1], email=row[2], sessions=row[3], last_session_at=row[4])
+        for row in rows[:limit]
+    ]
+    return ClientPage(items=items, next_cursor=_encode(items[-1]) if len(rows) > limit else None)
+
+
+def _encode(last: ClientOut) -> str:
+    return base64.urlsafe_b64encode(f"{last.id}{last.full_name}".encode()).decode()
+
+
+def _decode(cursor: str) -> tuple[str, UUID]:
+    try:
+        place = base64.urlsafe_b64decode(cursor.encode()).decode()
+        name, row_id = place[36:], UUID(place[:36])
+    except ValueError as error:
+        raise BadCursor from error
+    if "\x00" in name:
+        raise BadCursor
+    return name, row_id

@@ -1,0 +1,233 @@
+"""Uploading material and seeing what becomes of it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Final
+from uuid import UUID, uuid4, uuid5
+
+from fastapi import APIRouter, File, Form, Query, UploadFile, status
+from sqlalchemy import select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.deps import IdempotencyKey, PrincipalDep, SessionDep, SettingsDep, needs
+from api.errors import list_problem_responses
+from api.flow_server import start_ingest
+from api.pagination import CursorQuery, LimitQuery, decode_place, encode_place
+from api.schemas.ingestion import (
+    AttemptOut,
+    IngestionDetail,
+    IngestionOut,
+    IngestionPage,
+    ObjectStatus,
+    UploadForm,
+)
+from core.errors import Forbidden, Invalid, NotFound
+from core.settings import Settings
+from core.storage import check_key, open_store
+from db.models import DataSource, IngestedObject, IngestionAttempt, User
+from db.session import Principal, tenant_session
+from domain.chat import KeyReused
+from domain.ingestion import ensure_source
+
+router = APIRouter(prefix="/v1/ingestions", tags=["ingestion"], dependencies=[needs("ingest")])
+
+MAX_ATTEMPTS_SHOWN: Final = 100
+
+
+class IngestionNotFound(NotFound):
+    """There is no such ingested object that you may see; list them to see their ids."""
+
+
+class UploadForbidden(Forbidden):
+    """Only coaches and administrators add material; ask one of them."""
+
+
+class PersonUnknown(Invalid):
+    """Nobody you work with has this e-mail address; check it."""
+
+
+class UploadTooLarge(Invalid):
+    """This file is larger than allowed; split it and upload its parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """A file with who may read it."""
+
+    name: str
+    content: bytes
+    said: dict[str, Any]
+    visibility: str
+    client_id: UUID | None
+    coach_id: UUID | None
+
+
+@router.post(
+    "", status_code=status.HTTP_202_ACCEPTED, operation_id="createIngestion", responses=list_problem_responses(409, 413)
+)  # fmt: skip
+async def create_ingestion(
+    file: Annotated[UploadFile, File(description="a transcript or document")],
+    form: Annotated[UploadForm, Form()],
+    principal: PrincipalDep,
+    settings: SettingsDep,
+    key: IdempotencyKey = None,
+) -> IngestionDetail:
+    """Upload a file and start indexing it.
+
+    A coach's file is about one of their clients or for themself alone; what nobody says is read by coaches only.
+    """
+    async with tenant_session(principal) as session:
+        upload = await _check_upload(session, principal, file, form, settings)
+    upload_id = uuid5(principal.user_id, f"upload:{key}") if principal.user_id and key else uuid4()
+    source = await _store(settings, principal.tenant_id, upload_id, upload)
+    async with tenant_session(principal.as_system()) as session:
+        object_id = await _record(session, source, upload)
+    run_id = await start_ingest(settings, tenant_id=principal.tenant_id, source=source, key=f"upload-{upload_id}")
+    async with tenant_session(principal) as session:
+        return await _show(session, object_id, flow_run_id=run_id)
+
+
+@router.get("", operation_id="listIngestions", responses=list_problem_responses())
+async def list_ingestions(
+    session: SessionDep,
+    limit: LimitQuery = 50,
+    cursor: CursorQuery = None,
+    wanted: Annotated[ObjectStatus | None, Query(alias="status", description="only these")] = None,
+) -> IngestionPage:
+    """List what was ingested that you may see, the newest first."""
+    query = select(IngestedObject).order_by(IngestedObject.created_at.desc(), IngestedObject.id.desc()).limit(limit + 1)
+    if wanted is not None:
+        query = query.where(IngestedObject.ingestion_status == wanted)
+    if (place := decode_place(cursor)) is not None:
+        query = query.where(tuple_(IngestedObject.created_at, IngestedObject.id) < place)
+    rows = (await session.scalars(query)).all()
+    page = rows[:limit]
+    following = encode_place(page[-1].created_at, page[-1].id) if len(rows) > limit else None
+    return IngestionPage(items=[IngestionOut.model_validate(row) for row in page], next_cursor=following)
+
+
+@router.get("/{object_id}", operation_id="getIngestion", responses=list_problem_responses(404))
+async def get_ingestion(object_id: UUID, session: SessionDep) -> IngestionDetail:
+    """Read what happened to one object at each stage."""
+    return await _show(session, object_id)
+
+
+@router.post(
+    "/{object_id}/retry", status_code=status.HTTP_202_ACCEPTED, operation_id="retryIngestion",
+    responses=list_problem_responses(404),
+)  # fmt: skip
+async def retry_ingestion(
+    object_id: UUID, principal: PrincipalDep, settings: SettingsDep, key: IdempotencyKey = None
+) -> IngestionDetail:
+    """Run the object's source again; what is unchanged and indexed is left alone."""
+    _require_uploader(principal)
+    async with tenant_session(principal) as session:
+        shown = await _show(session, object_id)
+        source = await session.scalar(
+            select(DataSource.uri)
+            .join(IngestedObject, IngestedObject.data_source_id == DataSource.id)
+            .where(IngestedObject.id == object_id)
+        )
+    if source is None:
+        raise IngestionNotFound
+    run_key = f"retry-{object_id}-{key}" if key else None
+    run_id = await start_ingest(settings, tenant_id=principal.tenant_id, source=source, key=run_key)
+    return shown.model_copy(update={"flow_run_id": run_id})
+
+
+def _require_uploader(principal: Principal) -> None:
+    if principal.role not in {"coach", "admin"}:
+        raise UploadForbidden
+
+
+async def _check_upload(
+    session: AsyncSession, principal: Principal, file: UploadFile, form: UploadForm, settings: Settings
+) -> _Upload:
+    """Return the upload as it may be stored; raises where the caller may not share it so."""
+    _require_uploader(principal)
+    name = PurePosixPath((file.filename or "upload").replace("\\", "/")).name
+    check_key(name)
+    content = await file.read(settings.api.max_upload_bytes + 1)
+    if len(content) > settings.api.max_upload_bytes:
+        raise UploadTooLarge(
+            f"{name} is larger than {settings.api.max_upload_bytes:,} bytes; split it and upload its parts."
+        )
+    if principal.role == "coach" and form.visibility == "admin_aggregate":
+        raise UploadForbidden("Only administrators add aggregates; choose coach_only or client_visible.")
+    client = await _find_person(session, form.client, "client")
+    coach = await _find_person(session, form.coach, "coach")
+    if principal.role == "coach":
+        if coach is not None and coach[0] != principal.user_id:
+            raise UploadForbidden("A coach adds material in their own name; leave coach out.")
+        coach = await _find_person(session, None, "coach", user_id=principal.user_id)
+    said = form.model_dump(mode="json", exclude_none=True, exclude={"client", "coach"})
+    said |= {"key": name, "visibility": form.visibility or "coach_only"}
+    said |= {role: person[1] for role, person in (("client", client), ("coach", coach)) if person}
+    return _Upload(name, content, said, said["visibility"], client[0] if client else None, coach[0] if coach else None)
+
+
+async def _find_person(
+    session: AsyncSession, email: str | None, role: str, *, user_id: UUID | None = None
+) -> tuple[UUID, str] | None:
+    if email is None and user_id is None:
+        return None
+    query = select(User.id, User.email).where(User.role == role)
+    query = query.where(User.id == user_id) if email is None else query.where(User.email == email.strip().lower())
+    row = (await session.execute(query)).one_or_none()
+    if row is None:
+        raise PersonUnknown(f"No {role} you work with has the e-mail address {email!r}; check it.")
+    return row[0], row[1]
+
+
+async def _store(settings: Settings, tenant_id: UUID, upload_id: UUID, upload: _Upload) -> str:
+    """Write the file and what is said about it into the object store; return the address they are listed at."""
+    store = open_store(settings.storage_url, settings.storage)
+    folder = f"tenants/{tenant_id}/uploads/{upload_id}"
+    manifest = json.dumps(upload.said, ensure_ascii=False).encode() + b"\n"
+    key = f"{folder}/{upload.name}"
+    if await store.find(f"{folder}/manifest.jsonl") is not None:
+        stored = await store.read(f"{folder}/manifest.jsonl", max_bytes=1_000_000)
+        if stored != manifest or await store.read(key, max_bytes=settings.api.max_upload_bytes) != upload.content:
+            raise KeyReused
+    else:
+        await store.write(key, upload.content)
+        await store.write(f"{folder}/manifest.jsonl", manifest)  # last: it says that the file is whole
+    return f"{store.url}/{folder}"
+
+
+async def _record(session: AsyncSession, source: str, upload: _Upload) -> UUID:
+    """Remember the object, readable from now on by those who will read what comes of it."""
+    source_id = await ensure_source(session, source)
+    tenant_id = await session.scalar(select(DataSource.tenant_id).where(DataSource.id == source_id))
+    await session.execute(
+        insert(IngestedObject)
+        .values(
+            tenant_id=tenant_id, data_source_id=source_id, key=upload.name, size_bytes=len(upload.content),
+            title=upload.said.get("title"), kind=upload.said.get("kind"), visibility=upload.visibility,
+            client_id=upload.client_id, coach_id=upload.coach_id,
+        )
+        .on_conflict_do_nothing()
+    )  # fmt: skip
+    found = await session.scalar(
+        select(IngestedObject.id).where(IngestedObject.data_source_id == source_id, IngestedObject.key == upload.name)
+    )
+    return UUID(str(found))
+
+
+async def _show(session: AsyncSession, object_id: UUID, *, flow_run_id: UUID | None = None) -> IngestionDetail:
+    row = await session.scalar(select(IngestedObject).where(IngestedObject.id == object_id))
+    if row is None:
+        raise IngestionNotFound
+    attempts = await session.scalars(
+        select(IngestionAttempt)
+        .where(IngestionAttempt.object_id == object_id)
+        .order_by(IngestionAttempt.started_at.desc())
+        .limit(MAX_ATTEMPTS_SHOWN)
+    )
+    shown = IngestionOut.model_validate(row)
+    return IngestionDetail(
+        **shown.model_dump(), attempts=[AttemptOut.model_validate(attempt) for attempt in attempts],
+        flow_run_id=flow_run_id,
+    )  # fmt: skip

@@ -1,0 +1,54 @@
+"""Search on the wire."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from api.schemas.chat import CoverageOut, SourceOut
+from rag.answer import MAX_QUESTION
+
+
+class SearchIn(BaseModel):
+    """What to look for, and where; an absent field does not narrow."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str = Field(min_length=1, max_length=MAX_QUESTION)
+    top_k: int = Field(10, ge=1, le=100, description="passages at most")
+    client_ids: list[UUID] = Field(default=[], max_length=200)
+    coaching_session_ids: list[UUID] = Field(default=[], max_length=1_000)
+    source_ids: list[UUID] = Field(default=[], max_length=1_000)
+    source_kinds: list[Literal["transcript", "document"]] = Field(default=[], max_length=2)
+    speakers: list[str] = Field(default=[], max_length=50, description="labels as in the source, any case")
+    held_from: AwareDatetime | None = Field(None, description="inclusive")
+    held_until: AwareDatetime | None = Field(None, description="exclusive")
+    understand: bool = Field(True, description="also narrow to the clients, sessions and dates the query names")
+
+
+class SearchOut(BaseModel):
+    """The passages, best first, and how much was searched for them."""
+
+    items: list[SourceOut]
+    understood: str = Field(description="where was searched, in words")
+    chunks_in_scope: int
+    sources_in_scope: int
+    coverage: CoverageOut
+
+
+class ClientOut(BaseModel):
+    """One client you may see."""
+
+    id: UUID
+    full_name: str
+    email: str
+    sessions: int = Field(description="transcripts of theirs that you may see")
+    last_session_at: datetime | None
+
+
+class ClientPage(BaseModel):
+    """Clients by name."""
+
+    items: list[ClientOut]
+    next_cursor: str | None = Field(description="null on the last page")

@@ -1,0 +1,311 @@
+"""Conversations: what was asked, what was answered, on whose words, and who may still read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+from uuid import UUID, uuid5
+
+from sqlalchemy import func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import Conflict, Invalid, NotFound
+from db.models import AgentFailure, AgentRun, ChatMessage, ChatSession, MessageCitation, User
+from domain.citations import CitationView, CitedSpan, list_citation_views
+from domain.identity import bound_tenant
+
+WITHHELD: Final = "[withheld: its source is no longer available to you]"
+TITLE_LENGTH: Final = 80
+RunStatus = Literal["running", "succeeded", "failed", "refused", "cancelled"]
+
+
+class ChatSessionNotFound(NotFound):
+    """There is no such conversation of yours; list yours to see their ids."""
+
+
+class ClientNotFound(NotFound):
+    """There is no such client that you may see; list your clients to see their ids."""
+
+
+class AnswerUnderWay(Conflict):
+    """A message with this idempotency key is being answered or broke off; read the conversation, or use a new key."""
+
+
+class KeyReused(Conflict):
+    """This idempotency key was used with other content; use a new key for a new request."""
+
+
+class NotAPerson(Invalid):
+    """Only a person can hold a conversation; sign in as a user."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSentence:
+    """One sentence of an answer and the ordinals of its citations."""
+
+    text: str
+    citations: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """What is kept of an answer; `facts` are its coverage, provider and the like, as JSON."""
+
+    sentences: tuple[StoredSentence, ...]
+    citations: tuple[CitedSpan, ...]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentenceView:
+    """One sentence as its reader may see it now."""
+
+    text: str
+    citations: tuple[int, ...]
+    withheld: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageView:
+    """One message as its reader may see it now; a question has no sentences."""
+
+    id: UUID
+    role: str
+    created_at: datetime
+    text: str
+    sentences: tuple[SentenceView, ...]
+    citations: tuple[CitationView, ...]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failure inside a run."""
+
+    error_type: str
+    message: str
+    retryable: bool
+
+
+async def create_session(
+    session: AsyncSession,
+    *,
+    user_id: UUID | None,
+    client_id: UUID | None = None,
+    title: str | None = None,
+    key: str | None = None,
+) -> ChatSession:
+    """Open a conversation; the same idempotency key returns the same one.
+
+    Raises `ClientNotFound`, and `KeyReused` where the key was used with another client or title.
+    """
+    if user_id is None:
+        raise NotAPerson
+    if client_id is not None:
+        found = await session.scalar(select(User.id).where(User.id == client_id, User.role == "client"))
+        if found is None:
+            raise ClientNotFound
+    values: dict[str, Any] = {
+        "tenant_id": await bound_tenant(session), "user_id": user_id, "client_id": client_id, "title": title,
+    }  # fmt: skip
+    if key is not None:
+        values["id"] = uuid5(user_id, f"chat-session:{key}")
+        await session.execute(insert(ChatSession).values(values).on_conflict_do_nothing())
+        stored = await get_session(session, values["id"])
+        if stored.client_id != client_id or (title is not None and stored.title != title):
+            raise KeyReused
+        return stored
+    row = ChatSession(**values)
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def get_session(session: AsyncSession, session_id: UUID) -> ChatSession:
+    """Return the reader's own conversation; raises `ChatSessionNotFound`."""
+    row = await session.scalar(select(ChatSession).where(ChatSession.id == session_id))
+    if row is None:
+        raise ChatSessionNotFound
+    return row
+
+
+async def list_sessions(
+    session: AsyncSession, *, limit: int, before: tuple[datetime, UUID] | None = None
+) -> list[ChatSession]:
+    """Return the reader's conversations, the last used first, from after the place `before`."""
+    query = select(ChatSession).order_by(ChatSession.updated_at.desc(), ChatSession.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(tuple_(ChatSession.updated_at, ChatSession.id) < before)
+    return list(await session.scalars(query))
+
+
+async def list_questions(session: AsyncSession, session_id: UUID, *, limit: int) -> list[str]:
+    """Return what was asked in the conversation, the oldest of the last `limit` first."""
+    query = (
+        select(ChatMessage.content)
+        .where(ChatMessage.session_id == session_id, ChatMessage.role == "user")
+        .order_by(ChatMessage.created_at.desc())
+        .limit(limit)
+    )
+    return list(reversed((await session.scalars(query)).all()))
+
+
+async def append_question(session: AsyncSession, chat: ChatSession, *, run_id: UUID, text: str) -> None:
+    """Add a question to the conversation, whose title it becomes where there is none."""
+    session.add(
+        ChatMessage(
+            tenant_id=chat.tenant_id, id=uuid5(run_id, "question"), session_id=chat.id, user_id=chat.user_id,
+            role="user", content=text,
+        )
+    )  # fmt: skip
+    title = chat.title or " ".join(text.split())[:TITLE_LENGTH]
+    await session.execute(
+        update(ChatSession).where(ChatSession.id == chat.id).values(updated_at=func.clock_timestamp(), title=title)
+    )
+
+
+async def append_answer(
+    session: AsyncSession, *, session_id: UUID, user_id: UUID, run_id: UUID, answer: StoredAnswer
+) -> UUID:
+    """Add an answer with its citations to the conversation and return its id."""
+    tenant_id = await bound_tenant(session)
+    message_id, now = uuid5(run_id, "answer"), datetime.now(UTC)
+    message = ChatMessage(
+        tenant_id=tenant_id, id=message_id, created_at=now, session_id=session_id, user_id=user_id, role="assistant",
+        content=" ".join(sentence.text for sentence in answer.sentences),
+        references={
+            "sentences": [{"text": s.text, "citations": list(s.citations)} for s in answer.sentences], **answer.facts
+        },
+    )  # fmt: skip
+    session.add(message)
+    await session.flush()  # the citations' foreign key names it
+    session.add_all(
+        MessageCitation(
+            tenant_id=tenant_id, message_id=message_id, message_created_at=now, ordinal=span.ordinal, user_id=user_id,
+            chunk_id=span.chunk_id,
+            transcript_id=span.source_id if span.source_kind == "transcript" else None,
+            document_id=span.source_id if span.source_kind == "document" else None,
+            content_hash=span.content_hash, char_start=span.char_start, char_end=span.char_end,
+        )
+        for span in answer.citations
+    )  # fmt: skip
+    return message_id
+
+
+async def list_messages(
+    session: AsyncSession, session_id: UUID, *, limit: int, after: tuple[datetime, UUID] | None = None
+) -> list[MessageView]:
+    """Return the conversation's messages, the oldest first, as the reader may see them at this moment.
+
+    A sentence of an answer is withheld unless every source it cites is there, unchanged, and visible to the reader.
+    """
+    query = (
+        select(ChatMessage)
+        .where(ChatMessage.session_id == session_id)
+        .order_by(ChatMessage.created_at, ChatMessage.id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(tuple_(ChatMessage.created_at, ChatMessage.id) > after)
+    return await _render(session, list(await session.scalars(query)))
+
+
+async def check_question(session: AsyncSession, run_id: UUID, text: str) -> None:
+    """Raise `KeyReused` where this run was about another question."""
+    asked = await session.scalar(select(ChatMessage.content).where(ChatMessage.id == uuid5(run_id, "question")))
+    if asked != text:
+        raise KeyReused
+
+
+async def find_answer(session: AsyncSession, run_id: UUID) -> MessageView | None:
+    """Return the answer of this run as the reader may see it now, or None."""
+    row = await session.scalar(select(ChatMessage).where(ChatMessage.id == uuid5(run_id, "answer")))
+    return (await _render(session, [row]))[0] if row else None
+
+
+async def _render(session: AsyncSession, messages: Sequence[ChatMessage]) -> list[MessageView]:
+    answers = [message.id for message in messages if message.role == "assistant"]
+    rows: Sequence[MessageCitation] = ()
+    if answers:
+        rows = (
+            await session.scalars(
+                select(MessageCitation)
+                .where(MessageCitation.message_id.in_(answers))
+                .order_by(MessageCitation.message_id, MessageCitation.ordinal)
+            )
+        ).all()
+    spans = [
+        CitedSpan(
+            ordinal=row.ordinal, source_id=source_id,
+            source_kind="transcript" if row.transcript_id else "document",
+            chunk_id=row.chunk_id, content_hash=row.content_hash, char_start=row.char_start, char_end=row.char_end,
+        )
+        for row in rows
+        if (source_id := row.transcript_id or row.document_id) is not None
+    ]  # fmt: skip
+    views = await list_citation_views(session, spans)
+    cited: dict[UUID, dict[int, CitationView]] = {}
+    for row, view in zip(rows, views, strict=True):
+        if view is not None:
+            cited.setdefault(row.message_id, {})[row.ordinal] = view
+    return [_view_message(message, cited.get(message.id, {})) for message in messages]
+
+
+def _view_message(message: ChatMessage, readable: dict[int, CitationView]) -> MessageView:
+    facts = dict(message.references)
+    told = facts.pop("sentences", [])
+    sentences = tuple(
+        SentenceView(text=item["text"], citations=tuple(item["citations"]), withheld=False)
+        if readable.keys() >= set(item["citations"])
+        else SentenceView(text=WITHHELD, citations=(), withheld=True)
+        for item in told
+    )
+    shown = {ordinal for sentence in sentences for ordinal in sentence.citations}
+    # neighbours that are withheld say so once
+    texts = [s.text for n, s in enumerate(sentences) if not (s.withheld and n and sentences[n - 1].withheld)]
+    return MessageView(
+        id=message.id, role=message.role, created_at=message.created_at,
+        text=" ".join(texts) if message.role == "assistant" else message.content,
+        sentences=sentences, citations=tuple(view for n, view in sorted(readable.items()) if n in shown), facts=facts,
+    )  # fmt: skip
+
+
+async def start_run(
+    session: AsyncSession, *, run_id: UUID, user_id: UUID | None, session_id: UUID | None, agent_type: str
+) -> bool:
+    """Note that a run began; False where this run is there already."""
+    made = await session.scalar(
+        insert(AgentRun)
+        .values(
+            tenant_id=await bound_tenant(session), id=run_id, user_id=user_id, session_id=session_id,
+            agent_type=agent_type, status="running",
+        )
+        .on_conflict_do_nothing()
+        .returning(AgentRun.id)
+    )  # fmt: skip
+    return made is not None
+
+
+async def finish_run(
+    session: AsyncSession,
+    run_id: UUID,
+    status: RunStatus,
+    *,
+    metadata: dict[str, Any],
+    failures: Sequence[Failure] = (),
+) -> None:
+    """Note how a run ended, what it used, and what failed inside it."""
+    await session.execute(
+        update(AgentRun)
+        .where(AgentRun.id == run_id)
+        .values(status=status, completed_at=func.clock_timestamp(), metadata_=metadata)
+    )
+    tenant_id = await bound_tenant(session)
+    session.add_all(
+        AgentFailure(
+            tenant_id=tenant_id, agent_run_id=run_id, error_type=failure.error_type,
+            error_message=failure.message, retryable=failure.retryable,
+        )
+        for failure in failures
+    )  # fmt: skip
