@@ -1,5 +1,6 @@
 """What is written down in a layout is read back as it was said, and no bytes crash the reader."""
 
+import contextlib
 import csv
 import html
 import io
@@ -205,3 +206,40 @@ def test_a_damaged_docx_is_read_or_refused(turns: list[Turn], data: st.DataObjec
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(4, len(content) - 1))] = data.draw(st.integers(0, 255))
     read(bytes(content[: data.draw(st.integers(5, len(content)))]))
+
+
+OPENINGS = {
+    "nothing": "",
+    "cues": "WEBVTT\n\n00:01.000 --> 00:02.000\n",
+    "brackets": "[0:01] A: x\n[0:02] B: x\n",
+    "otter": "Ana  0:01\nx\n\nAna  0:02\n",
+    "chat": "00:00:01\tA:\t",
+    "markdown": "**A:** [0:01] ",
+}
+
+
+@pytest.mark.parametrize("opening", OPENINGS)
+def test_hostile_lines_take_linear_time(opening: str) -> None:
+    """A pattern that backtracks over a long line would not come back within the run."""
+    for seed in (
+        " ",
+        "[",
+        "**",
+        "<v ",
+        "<c ",
+        "00:00:",
+        "0 ",
+        "a ",
+        "a:",
+        "\\[0:0",
+        "(0:00 ",
+        "a, ",
+        '{"',
+        "\t",
+        "&",
+        "0:0-",
+    ):
+        line = seed * (2_000_000 // 16 // len(seed))
+        for content in (OPENINGS[opening] + line, OPENINGS[opening] + (seed * 40 + "\n") * 1000):
+            with contextlib.suppress(UnreadableSource):
+                assert parse_transcript("x", content.encode()).turns
