@@ -27,26 +27,23 @@ class ChildSilent(Unavailable):
 
 
 class Child:
-    """One process under watch."""
+    """One process under watch; without its `popen` somebody else waits for it, and its exit code stays unknown."""
 
-    def __init__(self, name: str, popen: "subprocess.Popen[bytes]", log: Path) -> None:
+    def __init__(self, name: str, pid: int, log: Path, popen: "subprocess.Popen[bytes] | None" = None) -> None:
         self.name = name
+        self.pid = pid
         self.log = log
         self._popen = popen
-        self._process = psutil.Process(popen.pid)
+        self._process = psutil.Process(pid)
         self.created = self._process.create_time()
-
-    @property
-    def pid(self) -> int:
-        """The operating system's number of it."""
-        return self._popen.pid
 
     def raise_if_dead(self) -> None:
         """Raise `ChildDied`, with the last lines of the log, once the process has ended."""
-        code = self._popen.poll()
-        if code is not None:
-            how = f"was killed by signal {-code}" if code < 0 else f"stopped with exit code {code}"
-            raise ChildDied(f"The {self.name} {how}; its log {self.log} ends with:\n{self.read_log_end()}")
+        code = self._popen.poll() if self._popen else None
+        if code is None and self._process.is_running():
+            return
+        how = "stopped" if code is None else f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        raise ChildDied(f"The {self.name} {how}; its log {self.log} ends with:\n{self.read_log_end()}")
 
     def read_log_end(self) -> str:
         """Return the last lines of the log."""
@@ -56,7 +53,8 @@ class Child:
     def stop(self) -> None:
         """Stop it and all below it; nothing happens where it has ended."""
         stop_tree(self._process)
-        self._popen.wait()
+        if self._popen:
+            self._popen.wait()
 
 
 class Children:
@@ -64,7 +62,8 @@ class Children:
 
     def __init__(self, logs: Path, notes: RunNotes, home: Path) -> None:
         self._logs, self._notes, self._home = logs, notes, home
-        self._running: list[Child] = []
+        self._watched: list[Child] = []
+        self._started: list[Child] = []
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
@@ -79,9 +78,17 @@ class Children:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # the terminal's Ctrl-C is for us, who then stop it in order
             )
-        child = Child(name, popen, log)
-        self._running.append(child)
-        self._notes.children.append(Started(name, child.pid, child.created))
+        return self._watch(Child(name, popen.pid, log, popen))
+
+    def adopt(self, name: str, pid: int, log: Path) -> Child:
+        """Watch and note a process that was started elsewhere, and is stopped there too."""
+        return self._watch(Child(name, pid, log), is_ours=False)
+
+    def _watch(self, child: Child, *, is_ours: bool = True) -> Child:
+        self._watched.append(child)
+        if is_ours:
+            self._started.append(child)
+        self._notes.children.append(Started(child.name, child.pid, child.created))
         self._notes.write(self._home)
         return child
 
@@ -114,11 +121,12 @@ class Children:
     async def watch(self) -> Never:
         """Watch for ever; raises `ChildDied` when one of them ends."""
         while True:
-            for child in self._running:
+            for child in self._watched:
                 child.raise_if_dead()
             await asyncio.sleep(POLL_SECONDS * 5)
 
     def stop(self) -> None:
-        """Stop all of them."""
-        while self._running:
-            self._running.pop().stop()
+        """Stop all that were started here, the last one first."""
+        self._watched.clear()
+        while self._started:
+            self._started.pop().stop()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli import ask, bench, database, doctor, engagements, evaluate, keys, search, tenants, users
+from cli import ask, bench, database, doctor, engagements, evaluate, ingest, keys, search, tenants, up, users
 from cli.console import CommandGroup
 
 app = typer.Typer(
@@ -36,6 +36,8 @@ def prepare(
     configure_logging(log if "level" in log.model_fields_set else log.model_copy(update={"level": "WARNING"}))
 
 
+app.command()(up.up)
+app.command()(ingest.ingest)
 app.command()(ask.ask)
 app.command()(search.search)
 app.command()(doctor.doctor)

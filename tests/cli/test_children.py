@@ -44,7 +44,7 @@ async def test_ready_child_is_waited_for_and_stopped(children: Children, tmp_pat
 
 async def test_child_that_dies_at_once_shows_its_last_words(children: Children) -> None:
     child = start(children, "import sys; print('the disk is full'); sys.exit(3)")
-    with pytest.raises(ChildDied, match=r"(?s)exit code 3.*the disk is full"):
+    with pytest.raises(ChildDied, match=r"(?s)exited with code 3.*the disk is full"):
         await children.wait_until_answers(child, "http://127.0.0.1:9/", seconds=20)
 
 

@@ -1,0 +1,166 @@
+"""Everything embedded, started in order: store, flow server, flows, API; each step shown, all of it stopped again."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.checklist import Checklist
+from cli.children import Children
+from cli.run_file import RunNotes
+from cli.services import ensure_port_free
+from core.errors import AppError
+from core.settings import Settings
+from core.storage import open_store
+from db import migrate
+from db.locate import owner_url
+from flows.server import ServerFailed, answers, client_environment, run_server
+from pipelines.ingest import load_embedder
+
+INGEST = "ingest-sources/ingest-sources"
+"""The deployment that makes a source searchable."""
+READY_SECONDS = 120
+"""The slowest needs about five seconds on two quiet cores; on a busy machine much longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the API and the flow server listen; `flow_api_url` is set where somebody else runs the flow server."""
+
+    host: str
+    port: int
+    prefect_port: int
+    given_flow_api_url: str | None
+
+    @property
+    def api_url(self) -> str:
+        """The API's address as this machine reaches it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def flow_ui_url(self) -> str:
+        """The flow server's pages."""
+        return self.flow_api_url.removesuffix("/api")
+
+    @property
+    def flow_api_url(self) -> str:
+        """The flow server's API."""
+        return self.given_flow_api_url or f"http://127.0.0.1:{self.prefect_port}/api"
+
+    def ensure_free(self) -> None:
+        """Raise `PortInUse` before anything is started in vain."""
+        ensure_port_free(self.host, self.port, "--port")
+        if self.given_flow_api_url is None:
+            ensure_port_free("127.0.0.1", self.prefect_port, "--prefect-port")
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What every step of the start needs."""
+
+    settings: Settings
+    addresses: Addresses
+    checklist: Checklist
+    children: Children
+    exits: AsyncExitStack
+
+
+@asynccontextmanager
+async def running_stack(
+    settings: Settings, addresses: Addresses, checklist: Checklist, notes: RunNotes
+) -> AsyncIterator[Children]:
+    """Start everything, yield its processes, and stop them however the block ends.
+
+    Raises what the first failing step raises.
+    """
+    children = Children(settings.home / "logs", notes, settings.home)
+    async with AsyncExitStack() as exits:
+        # The processes below are stopped before the flow server, which they talk to.
+        start = _Start(settings, addresses, checklist, children, exits)
+        try:
+            await _start_all(start)
+            notes.api_url = addresses.api_url
+            notes.prefect_api_url, notes.prefect_ui_url = addresses.flow_api_url, addresses.flow_ui_url
+            notes.write(settings.home)
+            yield children
+        finally:
+            await asyncio.shield(asyncio.to_thread(children.stop))
+
+
+async def _start_all(start: _Start) -> None:
+    """Start in order; the flow server takes longest, so it becomes ready beside the store."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_start_flow_server(start))
+            group.create_task(_start_store(start.settings, start.checklist))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_start_flows(start))
+            group.create_task(_start_api(start))
+    except* AppError as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _start_store(settings: Settings, checklist: Checklist) -> None:
+    with checklist.step("PostgreSQL") as step:
+        url = await asyncio.to_thread(owner_url, settings)
+        step.detail = "embedded" if settings.db.url is None else f"{url.host}:{url.port or 5432}"
+    with checklist.step("migrations") as step:
+        before, _ = await asyncio.to_thread(migrate.current_and_head, url)
+        await asyncio.to_thread(migrate.upgrade, url)
+        after, _ = await asyncio.to_thread(migrate.current_and_head, url)
+        step.detail = f"revision {after}" if before == after else f"from {before or 'nothing'} to revision {after}"
+    with checklist.step("object store") as step:
+        await open_store(settings.storage_url, settings.storage).find("regenesis")
+        step.detail = settings.storage_url
+    with checklist.step("embedding model") as step:
+        step.detail = (await load_embedder(settings)).name
+
+
+async def _start_flow_server(start: _Start) -> None:
+    with start.checklist.step("flow server") as step:
+        step.detail = start.addresses.flow_ui_url
+        if start.addresses.given_flow_api_url is None:
+            folder = start.settings.home / "prefect"
+            await start.exits.enter_async_context(run_server(folder, start.addresses.prefect_port))
+            start.children.adopt("flow server", _read_server_pid(folder), folder / "server.log")
+        elif not await answers(start.addresses.flow_api_url):
+            raise ServerFailed(f"No flow server answers at {start.addresses.flow_api_url}; check PREFECT_API_URL.")
+
+
+def _read_server_pid(folder: Path) -> int:
+    """Return the process that `run_server` has noted."""
+    return int(json.loads((folder / "server.json").read_text())["pid"])
+
+
+async def _start_flows(start: _Start) -> None:
+    with start.checklist.step("flows") as step:
+        child = start.children.start("flows", [sys.executable, "-m", "flows.serving"], _environment(start))
+        deployment = f"{start.addresses.flow_api_url}/deployments/name/{INGEST}"
+        await start.children.wait_until_answers(child, deployment, seconds=READY_SECONDS)
+        step.detail = "served"
+
+
+async def _start_api(start: _Start) -> None:
+    with start.checklist.step("API") as step:
+        where = ["--host", start.addresses.host, "--port", str(start.addresses.port)]
+        command = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", "--no-access-log", *where]
+        child = start.children.start("API", command, _environment(start))
+        await start.children.wait_until_answers(child, f"{start.addresses.api_url}/healthz", seconds=READY_SECONDS)
+        step.detail = start.addresses.api_url
+
+
+def _environment(start: _Start) -> dict[str, str]:
+    folder = start.settings.home / "prefect"
+    return {
+        **os.environ,
+        **client_environment(start.addresses.flow_api_url, folder),
+        "REGENESIS_HOME": str(start.settings.home),
+        "REGENESIS_API__HOST": start.addresses.host,
+        "REGENESIS_API__PORT": str(start.addresses.port),
+        "RAGAS_DO_NOT_TRACK": "true",
+    }

@@ -1,0 +1,102 @@
+"""The first screen: the sample material ingested, one question answered with citations, keys, addresses."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.ask import answer_question, print_answer
+from cli.checklist import Checklist
+from cli.first_start import KEYS, SampleKey, SampleTenant, found_sample, get_sample_keys, read_sample
+from cli.runs import run_deployment
+from cli.stack import INGEST, Addresses
+from core.settings import Settings
+from domain.identity import get_principal
+
+if TYPE_CHECKING:
+    from rag.answer import Done
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What the first screen shows."""
+
+    keys: list[SampleKey]
+    done: "Done"
+
+
+async def prepare(settings: Settings, addresses: Addresses, checklist: Checklist) -> Greeting:
+    """Found the sample organisations, ingest their material through the deployed flow, ask the welcome question."""
+    sample = read_sample()
+    with checklist.step("sample people") as step:
+        founded = await found_sample()
+        keys = await get_sample_keys(settings.home)
+        step.detail = f"{founded} organisations founded" if founded else "there already"
+    async with asyncio.TaskGroup() as group:
+        for tenant in sample.tenants:
+            group.create_task(_ingest(tenant, addresses, checklist))
+    with checklist.step("first answer"):
+        reader = await get_principal(sample.welcome.tenant, sample.welcome.user)
+        done = await answer_question(settings, reader, sample.welcome.question)
+    return Greeting(keys, done)
+
+
+def show(console: Console, settings: Settings, addresses: Addresses, greeting: Greeting | None, *, once: bool) -> None:
+    """Print the first screen."""
+    if greeting is not None:
+        _show_answer(console, greeting)
+        _show_keys(console, settings, greeting.keys)
+    if once:
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_row("[bold]API[/]", f"{addresses.api_url}/docs")
+    table.add_row("[bold]Flows[/]", addresses.flow_ui_url)
+    console.print(table)
+    if greeting is not None:
+        _show_request(console, addresses, greeting)
+    console.print("\nCtrl-C stops everything.", style="dim")
+
+
+def _show_answer(console: Console, greeting: Greeting) -> None:
+    welcome = read_sample().welcome
+    tenant = next(one for one in read_sample().tenants if one.slug == welcome.tenant)
+    name = next(one.full_name for one in tenant.users if one.email == welcome.user)
+    console.print(f"\n[bold]{escape(name)}[/] of {escape(tenant.name)} asks: [italic]{escape(welcome.question)}[/]\n")
+    print_answer(console, greeting.done)
+
+
+def _show_keys(console: Console, settings: Settings, keys: list[SampleKey]) -> None:
+    console.print(f"\n[bold]API keys[/] [dim]of {read_sample().welcome.tenant}, kept in {settings.home / KEYS}[/]")
+    table = Table.grid(padding=(0, 2))
+    for key in keys:
+        table.add_row(key.role, escape(key.email), key.key)
+    console.print(table, soft_wrap=True)
+    console.print()
+
+
+def _show_request(console: Console, addresses: Addresses, greeting: Greeting) -> None:
+    """Print a request to copy, unbroken by the terminal's width."""
+    body = {"model": "sasha", "messages": [{"role": "user", "content": read_sample().welcome.question}]}
+    key = next(one.key for one in greeting.keys if one.email == read_sample().welcome.user)
+    console.print("\n[bold]Ask by HTTP[/]")
+    console.print(
+        f"curl {addresses.api_url}/v1/chat/completions -H 'Authorization: Bearer {key}'"
+        f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+async def _ingest(tenant: SampleTenant, addresses: Addresses, checklist: Checklist) -> None:
+    with checklist.step(f"material of {tenant.slug}") as step:
+
+        def show(percent: float) -> None:
+            step.detail = f"{percent:.0f} %"
+
+        parameters = {"tenant_id": str(tenant.id), "source": str(tenant.folder)}
+        run = await run_deployment(addresses.flow_api_url, INGEST, parameters, on_progress=show)
+        step.detail = run["state"]["message"] or run["state_name"]
