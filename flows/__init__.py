@@ -1,0 +1,1 @@
+"""Thin Prefect wrappers with verb names around what `pipelines` does; the only package that knows Prefect."""

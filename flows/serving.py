@@ -1,0 +1,51 @@
+"""Serves every flow from one process, which starts a child for each run: `python -m flows.serving`."""
+
+import asyncio
+
+from flows.server import HEARTBEAT_SECONDS, export
+
+# Prefect reads its settings when it is imported.
+export(
+    {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",  # the default of ten seconds is a long time to wait for a first answer
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    }
+)
+
+from prefect import aserve  # noqa: E402  # the environment comes first
+from prefect.deployments.runner import RunnerDeployment  # noqa: E402
+from prefect.schedules import Cron  # noqa: E402
+from prefect.types.entrypoint import EntrypointType  # noqa: E402
+
+from flows.automations import TAG, ensure_automations  # noqa: E402
+from flows.ingest_sources import ingest_sources  # noqa: E402
+from flows.prepare_partitions import prepare_partitions  # noqa: E402
+from flows.reembed_chunks import reembed_chunks  # noqa: E402
+
+RUNS_AT_ONCE = 2  # each loads an embedding model and uses all cores
+NIGHTLY = "17 2 * * *"
+
+
+async def list_deployments() -> list[RunnerDeployment]:
+    """Return one deployment a flow, of the flow's own name; prefect.yaml says the same for workers."""
+    return [
+        await flow.ato_deployment(
+            name=flow.name,
+            description=flow.description,
+            tags=[TAG],
+            schedule=Cron(NIGHTLY, timezone="UTC") if flow is prepare_partitions else None,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        for flow in (ingest_sources, reembed_chunks, prepare_partitions)
+    ]
+
+
+async def serve_flows() -> None:
+    """Register the deployments and the automations, then run what is scheduled until this process is stopped."""
+    await ensure_automations()
+    await aserve(*await list_deployments(), limit=RUNS_AT_ONCE)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve_flows())
