@@ -22,7 +22,9 @@ from typing import Final
 import Stemmer
 from pgvector import SparseVector
 
-DIMENSIONS: Final = 2**29  # pgvector's sparsevec takes up to a thousand million
+from db.models.rag import LEXICAL_DIMENSIONS
+
+DIMENSIONS: Final = LEXICAL_DIMENSIONS
 MAX_TERMS: Final = 16_000  # non-zero elements that pgvector stores in one sparsevec
 K1: Final = 1.2
 B: Final = 0.75
