@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from typing import Final, Literal
 
 AIM_WORDS: Final = 70
 """Small units are ranked and grown at search time; 60 to 90 words found most on the development sets."""
-MOST_PIECES: Final = 180
-"""Word pieces a chunk may hold: the embedder takes 254, and names, headings and context come on top."""
+MOST_PIECES: Final = 230
+"""Word pieces a chunk may hold, by an estimate from above: the embedder takes 254 at once."""
 
 _MARKS: Final = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _WHOLE_WORD: Final = 7  # characters up to which an English word is nearly always one word piece
@@ -46,11 +47,11 @@ def weigh(text: str) -> Weight:
     return Weight(len(text.split()), pieces)
 
 
-def pack(weights: Sequence[Weight]) -> Iterator[range]:
-    """Group neighbours into runs of about `AIM_WORDS` and at most `MOST_PIECES`; one too heavy stays alone."""
+def pack(weights: Sequence[Weight], aim_words: float = AIM_WORDS) -> Iterator[range]:
+    """Group neighbours into runs of about so many words and at most `MOST_PIECES`; one too heavy stays alone."""
     first, words, pieces = 0, 0, 0
     for index, weight in enumerate(weights):
-        full = words + weight.words / 2 > AIM_WORDS or pieces + weight.pieces > MOST_PIECES
+        full = words + weight.words / 2 > aim_words or pieces + weight.pieces > MOST_PIECES
         if index > first and full:
             yield range(first, index)
             first, words, pieces = index, 0, 0
@@ -61,10 +62,11 @@ def pack(weights: Sequence[Weight]) -> Iterator[range]:
 
 
 def cut(text: str, boundary: Boundary) -> list[tuple[int, int]]:
-    """Return the spans the text is kept in: itself if the embedder takes it, else about `AIM_WORDS` each.
+    """Return the spans the text is kept in: itself if an embedder takes it, else the fewest that one takes.
 
     Spans adjoin and cover the text. They end at the boundary, and only where one sentence or line is too long
-    itself, at a space or after 120 characters without one.
+    itself, at a space or after 120 characters without one. A speaker's long turn is one thought: it is found best
+    in few pieces.
     """
     if weigh(text).pieces <= MOST_PIECES:
         return [(0, len(text))]
@@ -75,5 +77,5 @@ def cut(text: str, boundary: Boundary) -> list[tuple[int, int]]:
             edges += [word.end() for word in _WORD.finditer(text, start, end)]
         elif end > start:
             edges.append(end)
-    runs = pack([weigh(text[start:end]) for start, end in pairwise(edges)])
+    runs = pack([weigh(text[start:end]) for start, end in pairwise(edges)], inf)
     return [(edges[run.start], edges[run.stop]) for run in runs]
