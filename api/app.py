@@ -31,7 +31,8 @@ def create_app(settings: Settings | None = None, assistant: Assistant | None = N
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logging(settings.log)
-        app.state.assistant = assistant or await load_assistant(settings)
+        if assistant is None:
+            app.state.assistant = await load_assistant(settings)
         yield
         await settle()
         await close_store()
@@ -40,7 +41,7 @@ def create_app(settings: Settings | None = None, assistant: Assistant | None = N
         title="ReGenesis", version=version("regenesis"), lifespan=lifespan, docs_url="/docs", redoc_url=None,
         summary="Cited answers from a coaching organisation's own words.",
     )  # fmt: skip
-    app.state.settings = settings
+    app.state.settings, app.state.assistant = settings, assistant
     for routes in (completions, chat, search, coaching, sources, ingestion, health):
         app.include_router(routes.router)
     install_error_handlers(app)

@@ -20,6 +20,7 @@ MAX_ANSWER: Final = 12_000
 
 _CITED: Final = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _LEADING: Final = re.compile(r"^(?:\s*\[\d{1,3}(?:\s*,\s*\d{1,3})*\][.,;]?)+")
+_BEGUN: Final = re.compile(r"\[[\d,\s]*")
 _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 _ADDRESS: Final = re.compile(r"(?:https?://|www\.)\S+|\S+@\S+\.\S+|!?\[[^\]]*\]\([^)]*\)")
 _INSTRUCTION: Final = re.compile(
@@ -56,29 +57,30 @@ class GroundedAnswer:
         text = text[: max(MAX_ANSWER - self._read, 0)]
         self._read += len(text)
         self._pending += text
-        pieces = self._split()
+        pieces, last = self._split()
         # the last piece may go on, and a number may follow the one before it
-        self._pending = pieces.pop() if pieces else ""
-        return [kept for piece in pieces if (kept := await self._check(piece)) is not None]
+        self._pending = self._pending[last:]
+        return [kept for piece in pieces[:-1] if (kept := await self._check(piece)) is not None]
 
     async def finish(self) -> list[AnswerSentence]:
         """Return what stands of the rest."""
-        pieces, self._pending = self._split(), ""
+        pieces, _ = self._split()
+        self._pending = ""
         return [kept for piece in pieces if (kept := await self._check(piece)) is not None]
 
-    def _split(self) -> list[str]:
-        """Return the pending sentences, each with the numbers behind it."""
+    def _split(self) -> tuple[list[str], int]:
+        """Return the pending sentences, each with the numbers behind it, and where the last of them begins."""
         pieces: list[str] = []
+        last = 0
         for start, end in split_sentences(self._pending):
-            piece = self._pending[start:end]
+            piece, skipped = self._pending[start:end], 0
             if pieces and (leading := _LEADING.match(piece)):
                 pieces[-1] += leading[0]
-                piece = piece[leading.end() :]
-            if piece.strip():
-                pieces.append(piece)
-        if pieces and self._pending.endswith("["):  # a number has just begun
-            pieces[-1] = pieces[-1].rstrip() + " ["
-        return pieces
+                skipped = leading.end()
+            if (rest := piece[skipped:]).strip() and not _BEGUN.fullmatch(rest.strip()):
+                pieces.append(rest)
+                last = start + skipped
+        return pieces, last
 
     async def _check(self, piece: str) -> AnswerSentence | None:
         if NOT_FOUND in piece:

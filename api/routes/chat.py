@@ -84,7 +84,7 @@ async def list_chat_messages(
 
 
 @router.post(
-    "/{session_id}/messages", operation_id="askInChatSession", response_class=EventStream,
+    "/{session_id}/messages", status_code=200, operation_id="askInChatSession", response_class=EventStream,
     responses={200: _STREAM, **list_problem_responses(404, 409)},
 )  # fmt: skip
 async def ask_in_chat_session(

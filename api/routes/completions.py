@@ -115,7 +115,7 @@ async def _stream(
 
     def chunk(choices: list[dict[str, Any]], **more: Any) -> ServerSentEvent:  # noqa: ANN401  # extension fields
         shown = Chunk(id=name, created=created, model=MODEL, choices=choices, **more)
-        return ServerSentEvent(shown.model_dump_json(exclude_none=True))
+        return ServerSentEvent(shown.model_dump_json(exclude={"usage"} if shown.usage is None else None))
 
     def choice(delta: dict[str, str], finish: str | None = None) -> list[dict[str, Any]]:
         return [{"index": 0, "delta": delta, "finish_reason": finish}]

@@ -15,7 +15,7 @@ from sqlalchemy import text
 import db
 from api.deps import SettingsDep
 from api.metrics import REGISTRY
-from core.errors import AppError
+from core.errors import AppError, Unavailable
 from core.settings import Settings
 from core.storage import open_store
 from db.session import unbound_session
@@ -87,7 +87,7 @@ def _newest_revision() -> str | None:
     return ScriptDirectory(str(Path(db.__file__).parent / "migrations")).get_current_head()
 
 
-class WrongRevision(AppError):
+class WrongRevision(Unavailable):
     """The database is at another revision than this program; run `regenesis db migrate`."""
 
 
@@ -106,7 +106,7 @@ async def _check_storage(settings: Settings) -> str:
     return "answers"
 
 
-class FlowServerMissing(AppError):
+class FlowServerMissing(Unavailable):
     """No flow server is configured; set PREFECT_API_URL or run `regenesis up`."""
 
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
 from uuid import UUID, uuid4, uuid5
 
-from fastapi import APIRouter, File, Form, Query, UploadFile, status
+from fastapi import APIRouter, Form, Query, status
 from sqlalchemy import select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -68,8 +68,7 @@ class _Upload:
     "", status_code=status.HTTP_202_ACCEPTED, operation_id="createIngestion", responses=list_problem_responses(409, 413)
 )  # fmt: skip
 async def create_ingestion(
-    file: Annotated[UploadFile, File(description="a transcript or document")],
-    form: Annotated[UploadForm, Form()],
+    form: Annotated[UploadForm, Form(media_type="multipart/form-data")],
     principal: PrincipalDep,
     settings: SettingsDep,
     key: IdempotencyKey = None,
@@ -79,7 +78,7 @@ async def create_ingestion(
     A coach's file is about one of their clients or for themself alone; what nobody says is read by coaches only.
     """
     async with tenant_session(principal) as session:
-        upload = await _check_upload(session, principal, file, form, settings)
+        upload = await _check_upload(session, principal, form, settings)
     upload_id = uuid5(principal.user_id, f"upload:{key}") if principal.user_id and key else uuid4()
     source = await _store(settings, principal.tenant_id, upload_id, upload)
     async with tenant_session(principal.as_system()) as session:
@@ -142,14 +141,12 @@ def _require_uploader(principal: Principal) -> None:
         raise UploadForbidden
 
 
-async def _check_upload(
-    session: AsyncSession, principal: Principal, file: UploadFile, form: UploadForm, settings: Settings
-) -> _Upload:
+async def _check_upload(session: AsyncSession, principal: Principal, form: UploadForm, settings: Settings) -> _Upload:
     """Return the upload as it may be stored; raises where the caller may not share it so."""
     _require_uploader(principal)
-    name = PurePosixPath((file.filename or "upload").replace("\\", "/")).name
+    name = PurePosixPath((form.file.filename or "upload").replace("\\", "/")).name
     check_key(name)
-    content = await file.read(settings.api.max_upload_bytes + 1)
+    content = await form.file.read(settings.api.max_upload_bytes + 1)
     if len(content) > settings.api.max_upload_bytes:
         raise UploadTooLarge(
             f"{name} is larger than {settings.api.max_upload_bytes:,} bytes; split it and upload its parts."
@@ -162,7 +159,7 @@ async def _check_upload(
         if coach is not None and coach[0] != principal.user_id:
             raise UploadForbidden("A coach adds material in their own name; leave coach out.")
         coach = await _find_person(session, None, "coach", user_id=principal.user_id)
-    said = form.model_dump(mode="json", exclude_none=True, exclude={"client", "coach"})
+    said = form.model_dump(mode="json", exclude_none=True, exclude={"file", "client", "coach"})
     said |= {"key": name, "visibility": form.visibility or "coach_only"}
     said |= {role: person[1] for role, person in (("client", client), ("coach", coach)) if person}
     return _Upload(name, content, said, said["visibility"], client[0] if client else None, coach[0] if coach else None)

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 ObjectStatus = Literal["received", "indexed", "failed", "vanished"]
@@ -61,10 +62,11 @@ class IngestionPage(BaseModel):
 
 
 class UploadForm(BaseModel):
-    """What is said about an uploaded file; the same as a line of manifest.jsonl."""
+    """A file and what is said about it, as a line of manifest.jsonl says it."""
 
     model_config = ConfigDict(extra="forbid")
 
+    file: UploadFile = Field(description="a transcript or document")
     kind: Literal["transcript", "document"] | None = Field(None, description="unset: found out from the content")
     title: str | None = Field(None, max_length=500)
     visibility: Literal["client_visible", "coach_only", "admin_aggregate"] | None = Field(

@@ -1,0 +1,40 @@
+"""The description of the API is whole and true."""
+
+import json
+import re
+from typing import Any
+
+
+def test_description_is_complete(app: Any) -> None:
+    described = app.openapi()
+    operations = [operation for paths in described["paths"].values() for operation in paths.values()]
+    ids = [operation["operationId"] for operation in operations]
+    assert len(ids) == len(set(ids)) >= 19
+    for path, methods in described["paths"].items():
+        for operation in methods.values():
+            assert operation["description"]
+            assert re.fullmatch(r"[a-z][A-Za-z]+", operation["operationId"])
+            if path.startswith("/v1/"):
+                assert {"401", "403", "422", "503"} <= operation["responses"].keys(), path
+                assert operation["security"] == [{"ApiKey": []}], path
+                assert "application/problem+json" in operation["responses"]["401"]["content"]
+                assert ("404" in operation["responses"]) or "{" not in path, path
+    schemas = described["components"]["schemas"]
+    for reference in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(described)):
+        assert reference in schemas
+    assert {"Problem", "SourcesEvent", "DoneEvent"} <= schemas.keys()
+    assert "HTTPValidationError" not in schemas
+
+
+def test_contract_paths_are_there(app: Any) -> None:
+    paths = app.openapi()["paths"]
+    expected = {
+        "/v1/chat/completions": {"post"}, "/v1/models": {"get"}, "/v1/chat/sessions": {"get", "post"},
+        "/v1/chat/sessions/{session_id}": {"get"}, "/v1/chat/sessions/{session_id}/messages": {"get", "post"},
+        "/v1/search": {"post"}, "/v1/clients": {"get"}, "/v1/transcripts/{transcript_id}": {"get"},
+        "/v1/documents/{document_id}": {"get"}, "/v1/ingestions": {"get", "post"},
+        "/v1/ingestions/{object_id}": {"get"}, "/v1/ingestions/{object_id}/retry": {"post"},
+        "/healthz": {"get"}, "/readyz": {"get"}, "/metrics": {"get"},
+    }  # fmt: skip
+    for path, methods in expected.items():
+        assert paths[path].keys() == methods
