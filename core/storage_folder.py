@@ -42,7 +42,9 @@ class FolderStore:
         """Iterate over the files by path; raises `StoreMissing` where there is no such folder."""
         if not await asyncio.to_thread(self._root.is_dir):
             raise StoreMissing(f"The folder {self._root} does not exist; check the path.")
-        found = self._walk(self._root, prefix, 0)
+        above = prefix.rpartition("/")[0]
+        start = self._inside(above) if above else self._root
+        found = self._walk(start, prefix, 0) if await asyncio.to_thread(start.is_dir) else iter(())
         while page := await asyncio.to_thread(lambda: tuple(islice(found, PAGE))):
             for stored in page:
                 yield stored
@@ -79,8 +81,7 @@ class FolderStore:
         for entry in entries:
             key = Path(entry.path).relative_to(self._root).as_posix()
             if entry.is_dir(follow_symlinks=False):
-                inside = f"{key}/"
-                if depth < DEEPEST and (inside.startswith(prefix) or prefix.startswith(inside)):
+                if depth < DEEPEST and f"{key}/".startswith(prefix):
                     yield from self._walk(Path(entry.path), prefix, depth + 1)
             elif key.startswith(prefix):
                 with suppress(FileNotFoundError):  # gone since it was listed

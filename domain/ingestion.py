@@ -124,6 +124,20 @@ async def receive_objects(session: AsyncSession, source_id: UUID, sizes: Mapping
     )  # fmt: skip
 
 
+async def remember_said(session: AsyncSession, source_id: UUID, sidecars: Mapping[str, Mapping[str, Any]]) -> None:
+    """Store what is said about objects, by key; it holds until something else is said."""
+    if not sidecars:
+        return
+    table = IngestedObject.__table__
+    connection = await session.connection()
+    await connection.execute(
+        update(table)  # type: ignore[arg-type]  # declared as FromClause
+        .where(table.c.data_source_id == source_id, table.c.key == bindparam("named"))
+        .values(sidecar=bindparam("said")),
+        [{"named": key, "said": said} for key, said in sidecars.items()],
+    )
+
+
 async def map_emails(session: AsyncSession, emails: Collection[str]) -> dict[str, UUID]:
     """Return the ids of the tenant's users with these addresses; unknown ones are left out."""
     rows = await session.execute(select(User.email, User.id).where(_is_among(User.email, emails)))
@@ -189,7 +203,6 @@ async def finish_stage(session: AsyncSession, run_id: str, stage: Stage, ends: S
     await connection.execute(
         update(table)  # type: ignore[arg-type]  # declared as FromClause
         .where(
-            table.c.tenant_id == await bound_tenant(session),
             table.c.object_id == bindparam("object"),
             table.c.run_id == run_id,
             table.c.stage == stage,
@@ -228,7 +241,8 @@ async def settle_object(session: AsyncSession, object_id: UUID, **values: Any) -
     await session.execute(
         update(IngestedObject)
         .where(IngestedObject.id == object_id)
-        .values(ingestion_status="indexed", error=None, indexed_at=func.now(), **values)
+        .values(ingestion_status="indexed", error=None, indexed_at=func.now(), **values),
+        execution_options={"synchronize_session": False},
     )
 
 

@@ -116,7 +116,7 @@ async def ingest_source(
 
 async def _open_run(tenant_id: UUID, run_id: str, seen: Seen, embedder: Embedder, settings: Settings) -> IngestRun:
     async with tenant_session(Principal(tenant_id, "system")) as session:
-        people = await ingestion.map_emails(session, seen.people)
+        people = await ingestion.map_emails(session, seen.said.people)
         source_id = await ingestion.ensure_source(session, seen.source.uri)
         registry_id = await ensure_registry(session, embedder)
         closed = await ingestion.close_interrupted(session, source_id)
@@ -135,7 +135,6 @@ async def _open_run(tenant_id: UUID, run_id: str, seen: Seen, embedder: Embedder
         registry_id=registry_id,
         pipeline_version=PIPELINE_VERSION,
         limits=ReadLimits(limits.max_object_bytes, limits.max_object_seconds, limits.max_object_memory_bytes),
-        people=people,
     )
 
 

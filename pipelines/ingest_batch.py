@@ -133,14 +133,14 @@ async def _index(run: IngestRun, work: Work) -> None:
             ))  # fmt: skip
         await ingestion.settle_object(
             session, known.id, size_bytes=work.task.stored.size, version=work.task.stored.version,
-            checksum=work.checksum, storage_key=kept, sidecar=said.to_json(), sidecar_hash=said.fingerprint(),
+            checksum=work.checksum, storage_key=kept, sidecar_hash=said.fingerprint(),
             pipeline_version=run.pipeline_version, kind=work.kind, title=about.title, held_at=about.held_at,
             coaching_session_id=about.coaching_session_id, pieces=work.pieces, **about.audience,
         )  # fmt: skip
         await _write(session, run, work, about)
         end = StageEnd(known.id, work.started_at, datetime.now(UTC), work.pieces)
         await ingestion.finish_stage(session, run.run_id, "index", [end])
-    if known.storage_key not in (None, kept):
+    if known.storage_key != kept:  # an earlier version, or what a killed write left
         async for old in run.originals.list(folder):
             if old.key != kept:
                 await run.originals.delete(old.key)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
 from db.session import tenant_session
@@ -32,11 +33,6 @@ class Seen:
     listing: Listing
     manifest: Manifest
     said: Sidecar
-
-    @property
-    def people(self) -> frozenset[str]:
-        """Every address named anywhere."""
-        return self.said.people.union(*(line.people for line in self.manifest.said.values()))
 
     def make_task(self, key: str, known: KnownObject | None) -> ObjectTask:
         """Join what is said about an object: its line of the manifest, then the run, then what was said before."""
@@ -89,8 +85,7 @@ async def make_plan(run: IngestRun, seen: Seen, batch_objects: int) -> Plan:
         work = {
             key: task for key, task in tasks.items() if not is_unchanged(task, known.get(key), run.pipeline_version)
         }
-        new = {key: task.stored.size for key, task in work.items() if key not in known}
-        await ingestion.receive_objects(session, run.source_id, new)
+        await _remember(session, run, work, known)
         keys = {known[key].id: key for key in work if key in known}
         deaths = await ingestion.count_interruptions(session, keys.keys())
         hopeless = [object_id for object_id, count in deaths.items() if count >= MAX_INTERRUPTIONS]
@@ -115,6 +110,19 @@ async def make_plan(run: IngestRun, seen: Seen, batch_objects: int) -> Plan:
         settled=tuple(settled),
         vanished=vanished,
     )
+
+
+async def _remember(
+    session: AsyncSession, run: IngestRun, work: Mapping[str, ObjectTask], known: Mapping[str, KnownObject]
+) -> None:
+    """Store new objects and what is said about each, which holds for later runs even where this one fails."""
+    new = {key: task.stored.size for key, task in work.items() if key not in known}
+    await ingestion.receive_objects(session, run.source_id, new)
+    said = {key: task.said.to_json() for key, task in work.items() if task.refused is None}
+    changed = {key: words for key, words in said.items() if words != (known[key].sidecar if key in known else {})}
+    await ingestion.remember_said(session, run.source_id, changed)
+    everyone = frozenset[str]().union(*(task.said.people for task in work.values()))
+    run.people.update(await ingestion.map_emails(session, everyone))
 
 
 def _name_death(key: str) -> str:

@@ -1,7 +1,7 @@
 """How a batch of objects goes through the stages: in step, each try noted, one object's failure its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import perf_counter
@@ -67,7 +67,8 @@ class IngestRun:
     registry_id: UUID
     pipeline_version: str
     limits: ReadLimits
-    people: Mapping[str, UUID]
+    people: dict[str, UUID] = field(default_factory=dict)
+    """User ids by the addresses that the objects' sidecars name; filled by the plan."""
     stage_seconds: dict[str, float] = field(default_factory=dict)
     """Filled as the run goes: seconds by stage, of all objects together."""
 
