@@ -20,12 +20,12 @@ from rag.retrieve_sql import CANDIDATES, bind_scope, search_statement
 MOST_PASSAGES: Final = 100
 LONGEST_QUESTION: Final = 10_000  # characters
 UNITS_A_PASSAGE: Final = 4
-LIKENESS: Final = 0.9
-"""A neighbour with nine tenths of the best chunk's score belongs to its passage."""
+LIKENESS: Final = 0.85
+"""A neighbour with this share of the best chunk's score belongs to its passage."""
 
 _ASKING: Final = frozenset(
     term_indices(
-        "who what which when where why how say said tell told think thought talk speak spoke mention discuss "
+        "who what which when where why how about say said tell told think thought talk speak spoke mention discuss "
         "discussion describe explain summarize summarise summary opinion regarding concerning according meeting "
         "session conversation"
     )

@@ -9,13 +9,13 @@ from sqlalchemy import TextClause, text
 from rag.lexical import DIMENSIONS
 from rag.passages import Scope
 
-CANDIDATES: Final = 100
+CANDIDATES: Final = 60
 """Chunks whose surroundings are weighed; on the development sets 50 already give the same passages as all."""
 SUPPORT: Final = 0.3  # of a chunk's score counts for each of its two neighbours
-STRETCHES: Final = (2, 4)
+STRETCHES: Final = (2, 4, 6)
 """Lengths, in chunks, of the longer stretches that a chunk may be a part of."""
-DISCOUNT: Final = 0.7
-"""A stretch of n chunks scores its sum over n**0.7: between the sum and the mean, so that one sharp hit and a long
+DISCOUNT: Final = 0.75
+"""A stretch of n chunks scores its sum over n**0.75: between the sum and the mean, so that one sharp hit and a long
 discussion compete (a scan statistic; Glaz, Naus and Wallenstein, 2001, divide by the root)."""
 REACH: Final = STRETCHES[-1]  # a candidate's own stretches, and the neighbour that supports their ends
 

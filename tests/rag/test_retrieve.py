@@ -225,7 +225,7 @@ async def test_what_can_not_be_searched_is_said(organisation: Organisation, ques
 
 
 def test_words_that_ask_are_not_searched_for() -> None:
-    assert choose_terms("What did Amina say about the budget?") == term_indices("Amina budget about")
+    assert choose_terms("What did Amina say about the budget?") == term_indices("Amina budget")
     assert choose_terms("Who said what?") == term_indices("Who said what")
 
 
