@@ -37,6 +37,7 @@ _TRANSCRIPT_WORDS: Final = re.compile(
     r"\b(?:in|across|over|from) (?:all |any |each |every |which |the |our |her |his |their |my )*sessions?\b",
     re.IGNORECASE,
 )
+_SAID: Final = re.compile(rf"\b(?:did|does|has|have|had)\b.*?\b({_SAYING})", re.IGNORECASE)
 # Given names that are also words: at the start of a sentence, or in a question without capitals, they name nobody.
 _WORD_NAMES: Final = frozenset(
     """
@@ -121,7 +122,7 @@ async def understand(
     `people` are those `list_named_people` found for the question; `client_id` is whom the conversation is about
     where the question names nobody. Reads the database only for questions that speak of a session.
     """
-    named = _match_people(question, people)
+    named = match_people(question, people)
     clients = tuple(person for person in named if person.role == "client")
     understanding = Understanding(
         question=question,
@@ -171,7 +172,7 @@ def _strip_accents(given: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFD", given) if not unicodedata.combining(c))
 
 
-def _match_people(question: str, people: Sequence[Person]) -> tuple[Person, ...]:
+def match_people(question: str, people: Sequence[Person]) -> tuple[Person, ...]:
     """Return the people whom the question means: full names first, else everyone who shares the name used."""
     words = _list_names(question)
     has_capitals = any(word[0].isupper() for word in words[1:])
@@ -216,11 +217,9 @@ def _find_speakers(question: str, named: Sequence[Person], reader: Principal) ->
 
 def _find_kinds(question: str) -> tuple[SourceKind, ...]:
     documents, transcripts = _DOCUMENT_WORDS.search(question), _TRANSCRIPT_WORDS.search(question)
-    if (
-        documents
-        and not transcripts
-        and not re.search(rf"\b(?:did|does|has|have|had)\b.*\b(?:{_SAYING})", question, re.IGNORECASE)
-    ):
+    # "What did she say about the handbook?" asks what a person said; "What does the handbook say?" asks the handbook
+    said = _SAID.search(question)
+    if documents and not transcripts and not (said and said.start(1) < documents.start()):
         return ("document",)
     return ("transcript",) if transcripts and not documents else ()
 
