@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -26,7 +26,9 @@ class LlamaIndexMissing(Invalid):
 
 
 @asynccontextmanager
-async def llamaindex_search(embedder: Embedder, indexed: "Sequence[Indexed]") -> "AsyncIterator[Search]":
+async def llamaindex_search(
+    embedder: Embedder, indexed: "Sequence[Indexed]", *, top_k: int = MOST_PASSAGES
+) -> "AsyncIterator[Search]":
     """Store the chunks by LlamaIndex's PGVectorStore and search them as its guide for hybrid search does.
 
     Its vector query and its full-text query are joined by its own reciprocal rank fusion: what its store's hybrid mode
@@ -38,7 +40,7 @@ async def llamaindex_search(embedder: Embedder, indexed: "Sequence[Indexed]") ->
     try:
         store = _open_store(schema, embedder.dimensions, engine, async_engine)
         await store.async_add([_write_node(one, chunk, row) for one in indexed for chunk, row in _pair(one)])
-        yield _make_search(store, embedder)
+        yield _make_search(store, embedder, top_k)
     finally:
         async with async_engine.begin() as connection:
             await connection.execute(sa.text(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'))
@@ -53,7 +55,7 @@ def _open_store(schema: str, dimensions: int, engine: Any, async_engine: Any) ->
         raise LlamaIndexMissing from error
     return PGVectorStore(
         schema_name=schema, table_name="chunks", embed_dim=dimensions, hybrid_search=True, use_jsonb=True,
-        use_halfvec=True, engine=engine, async_engine=async_engine, indexed_metadata_keys={("source", "text")},
+        use_halfvec=True, engine=engine, async_engine=async_engine, indexed_metadata_keys={("group", "text")},
         initialization_fail_on_error=True,
     )  # fmt: skip
 
@@ -68,26 +70,26 @@ def _write_node(one: "Indexed", chunk: Chunk, vector: list[float]) -> Any:  # no
     from evaluation.retrieval import list_turns
 
     turns = list_turns(one.source, chunk.segment_first, chunk.segment_last)
-    metadata = {"source": str(one.id), "turns": list(turns), "words": chunk.word_count}
+    metadata = {"group": one.source.group, "turns": list(turns), "words": chunk.word_count}
     return TextNode(text=chunk.lexical_text, embedding=vector, metadata=metadata)
 
 
-def _make_search(store: Any, embedder: Embedder) -> "Search":  # noqa: ANN401  # LlamaIndex is untyped here
+def _make_search(store: Any, embedder: Embedder, top_k: int) -> "Search":  # noqa: ANN401  # LlamaIndex is untyped here
     from llama_index.core import VectorStoreIndex
     from llama_index.core.llms import MockLLM
     from llama_index.core.retrievers import QueryFusionRetriever
     from llama_index.core.retrievers.fusion_retriever import FUSION_MODES
-    from llama_index.core.vector_stores import FilterOperator, MetadataFilter, MetadataFilters
+    from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
 
     index = VectorStoreIndex.from_vector_store(store, embed_model=_wrap(embedder))
 
-    async def search(question: str, source_ids: frozenset[UUID] | None) -> list[Found]:
-        among = [MetadataFilter(key="source", operator=FilterOperator.IN, value=[str(id_) for id_ in source_ids or ()])]
-        options: dict[str, Any] = {"filters": MetadataFilters(filters=among)} if source_ids is not None else {}
-        options |= {"similarity_top_k": MOST_PASSAGES, "sparse_top_k": MOST_PASSAGES}
+    async def search(question: str, group: str | None) -> list[Found]:
+        within = MetadataFilters(filters=[MetadataFilter(key="group", value=group)])
+        options: dict[str, Any] = {} if group is None else {"filters": within}
+        options |= {"similarity_top_k": top_k, "sparse_top_k": top_k}
         retrievers = [index.as_retriever(vector_store_query_mode=mode, **options) for mode in ("default", "sparse")]
         fusion = QueryFusionRetriever(
-            retrievers, llm=MockLLM(), mode=FUSION_MODES.RECIPROCAL_RANK, num_queries=1, similarity_top_k=MOST_PASSAGES
+            retrievers, llm=MockLLM(), mode=FUSION_MODES.RECIPROCAL_RANK, num_queries=1, similarity_top_k=top_k
         )
         nodes = await fusion.aretrieve(question)
         return [

@@ -31,8 +31,8 @@ SYSTEMS: Final = ("bm25", "llamaindex")
 _EMBED_AT_ONCE: Final = 64  # sources; bounds the memory for their vectors
 
 ScopeName = Literal["group", "pooled"]
-Search = Callable[[str, frozenset[UUID] | None], Awaitable[list[Found]]]
-"""Takes the question and the sources to search (None: all), and returns the ranked passages."""
+Search = Callable[[str, str | None], Awaitable[list[Found]]]
+"""Takes the question and the group to search (None: all), and returns the ranked passages."""
 
 
 class UnknownPeer(Invalid):
@@ -99,9 +99,7 @@ async def evaluate_retrieval(
             searches["llamaindex"] = await stack.enter_async_context(llamaindex_search(embedder, indexed))
         systems: list[SystemScore] = []
         for name, search in searches.items():
-            systems.append(
-                await _score(name, search, suite, indexed, scope=scope, run_file=None if systems else run_file)
-            )
+            systems.append(await _score(name, search, suite, scope=scope, run_file=None if systems else run_file))
     chunks = sum(len(one.text.chunks) for one in indexed)
     return RetrievalReport(suite.name, scope, embedder.name, chunks, len(suite.queries), suite.left_out, tuple(systems))
 
@@ -163,13 +161,16 @@ def list_turns(source: SuiteSource, first: int | None, last: int | None) -> tupl
 
 def _search_product(reader: Principal, embedder: Embedder | None, indexed: Sequence[Indexed]) -> Search:
     sources = {one.id: one.source for one in indexed}
+    groups: dict[str, list[UUID]] = {}
+    for one in indexed:
+        groups.setdefault(one.source.group, []).append(one.id)
 
     def describe(passage: Passage) -> Found:
         turns = list_turns(sources[passage.source_id], passage.segment_first, passage.segment_last)
         return Found(turns, len(passage.text.split()), passage.score)
 
-    async def search(question: str, source_ids: frozenset[UUID] | None) -> list[Found]:
-        scope = Scope(source_ids=tuple(source_ids or ()))
+    async def search(question: str, group: str | None) -> list[Found]:
+        scope = Scope() if group is None else Scope(source_ids=tuple(groups[group]))
         async with tenant_session(reader) as session:
             found = await retrieve(session, embedder, question, top_k=MOST_PASSAGES, scope=scope)
         return [describe(passage) for passage in found.passages]
@@ -181,20 +182,15 @@ async def _score(
     name: str,
     search: Search,
     suite: Suite,
-    indexed: Sequence[Indexed],
     *,
     scope: ScopeName,
     run_file: Path | None,
 ) -> SystemScore:
-    groups: dict[str, set[UUID]] = {}
-    for one in indexed:
-        groups.setdefault(one.source.group, set()).add(one.id)
     measured: list[Mapping[str, float]] = []
     elapsed, lines = [], []
     for query in (suite.queries[0], *suite.queries):  # the first one warms connections and plans up
-        within = frozenset(groups.get(query.group, ())) if scope == "group" else None
         started = time.perf_counter()
-        passages = await search(query.text, within)
+        passages = await search(query.text, query.group if scope == "group" else None)
         elapsed.append(1_000 * (time.perf_counter() - started))
         measured.append(measure_ranking(passages, query.relevant, suite.words))
         lines.append(_write_line(query, passages))

@@ -72,6 +72,9 @@ def load_suite(folder: Path, *, every_kind: bool = False) -> Suite:
         id_: len(turn.text.split()) for source in sources for id_, turn in zip(source.ids, source.turns, strict=True)
     }
     queries, left_out = _select_queries(folder, group_field, set(words), every_kind=every_kind)
+    groups = {source.group for source in sources}
+    if lost := next((query for query in queries if query.group not in groups), None):
+        raise UnusableSuite(f"{folder}: question {lost.id!r} belongs to {lost.group!r}, of which there is no turn.")
     return Suite(folder.resolve().name, sources, tuple(queries), words, left_out)
 
 

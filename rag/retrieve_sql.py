@@ -29,6 +29,14 @@ _FILTERS: Final = {
     "source_kinds": "e.source_kind = ANY (CAST(:source_kinds AS text[]))",
 }
 
+# The policies say so too; said here as well, indexes serve every join, and the statement reads the same without them.
+_HERE: Final = "(SELECT current_setting('app.tenant_id')::uuid)"
+
+_MODEL: Final = f"""
+model AS MATERIALIZED (
+    SELECT id, {{same}} AS same FROM rag.embeddings_registry WHERE tenant_id = {_HERE} AND status = 'active'
+)"""
+
 # The weights of the question's terms, their idf among all chunks of the tenant, as the other side of BM25.
 _ASKED: Final = f"""
 asked AS MATERIALIZED (
@@ -36,16 +44,16 @@ asked AS MATERIALIZED (
         ::sparsevec({DIMENSIONS}) AS words
     FROM (
         SELECT f.term, ln(1 + (greatest(n.chunks - f.chunks, 0) + 0.5) / (f.chunks + 0.5)) AS idf
-        FROM rag.term_frequencies f, rag.term_frequencies n
-        WHERE n.term = 0 AND f.term = ANY (CAST(:terms AS int[]))
+        FROM rag.term_frequencies f JOIN rag.term_frequencies n USING (tenant_id)
+        WHERE f.tenant_id = {_HERE} AND n.term = 0 AND f.term = ANY (CAST(:terms AS int[]))
     ) weighed
 )"""
 
-_SCORED: Final = """
+_SCORED: Final = f"""
 scored AS MATERIALIZED (
-    SELECT e.chunk_id, e.source_id, e.chunk_index, -(e.lexical <#> (SELECT words FROM asked)) AS words, {meaning}
+    SELECT e.chunk_id, e.source_id, e.chunk_index, -(e.lexical <#> (SELECT words FROM asked)) AS words, {{meaning}}
     FROM rag.chunk_embeddings e
-    WHERE e.registry_id = (SELECT id FROM model){filters}
+    WHERE e.tenant_id = {_HERE} AND e.registry_id = (SELECT id FROM model){{filters}}
 )"""
 
 # Scores become comparable as distances from the mean in standard deviations; where all are equal they say nothing.
@@ -97,7 +105,7 @@ ranked AS (
 )"""
 
 
-_FOUND: Final = """
+_FOUND: Final = f"""
 SELECT spread.chunks, spread.sources, found.*
 FROM spread LEFT JOIN (
     SELECT ranked.score, c.id, ranked.chunk_index, coalesce(c.transcript_id, c.document_id) AS source_id,
@@ -107,10 +115,11 @@ FROM spread LEFT JOIN (
         c.char_end, c.segment_first, c.segment_last, e.speakers, c.started_s, c.ended_s, c.page_first, c.page_last,
         c.heading
     FROM ranked
-    JOIN rag.document_chunks c ON c.id = ranked.chunk_id
-    JOIN rag.chunk_embeddings e ON e.chunk_id = c.id AND e.registry_id = (SELECT id FROM model)
-    LEFT JOIN rag.transcripts t ON t.id = c.transcript_id
-    LEFT JOIN rag.documents d ON d.id = c.document_id
+    JOIN rag.document_chunks c ON c.tenant_id = {_HERE} AND c.id = ranked.chunk_id
+    JOIN rag.chunk_embeddings e ON e.tenant_id = c.tenant_id AND e.chunk_id = c.id
+    LEFT JOIN rag.transcripts t ON t.tenant_id = c.tenant_id AND t.id = c.transcript_id
+    LEFT JOIN rag.documents d ON d.tenant_id = c.tenant_id AND d.id = c.document_id
+    WHERE e.registry_id = (SELECT id FROM model)
 ) found ON true
 ORDER BY found.score DESC, found.id"""
 
@@ -144,7 +153,7 @@ def _compose(filters: tuple[str, ...], with_meaning: bool) -> TextClause:  # arg
     )
     same = "model_name = :model" if with_meaning else "false"
     parts = [
-        f"model AS MATERIALIZED (SELECT id, {same} AS same FROM rag.embeddings_registry WHERE status = 'active')",
+        _MODEL.format(same=same),
         _ASKED,
         _SCORED.format(meaning=meaning, filters="".join(f" AND {_FILTERS[name]}" for name in filters)),
         _SPREAD,
