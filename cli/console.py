@@ -86,6 +86,16 @@ def run_async(work: Coroutine[Any, Any, T], *, needs_store: bool = True) -> T:
         raise
 
 
+async def run_together(*work: Coroutine[Any, Any, None]) -> None:
+    """Run all to their ends; the first foreseen error ends the others and is raised by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except* AppError as failures:
+        raise failures.exceptions[0] from None
+
+
 def has_store() -> bool:
     """Tell whether the settings name a database, or the embedded one was started before."""
     from core.settings import get_settings

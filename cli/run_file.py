@@ -42,6 +42,7 @@ class RunNotes:
     api_url: str | None = None
     prefect_api_url: str | None = None
     prefect_ui_url: str | None = None
+    is_serving: bool = False
     children: list[Started] = field(default_factory=list)
 
     def write(self, home: Path) -> None:

@@ -5,18 +5,21 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from cli.checklist import Checklist
-from cli.children import Children
+from cli.children import POLL_SECONDS, Children
+from cli.console import run_together
 from cli.run_file import RunNotes
 from cli.services import ensure_port_free
-from core.errors import AppError
 from core.settings import Settings
 from core.storage import open_store
 from db import migrate
+from db.embedded import start_embedded
 from db.locate import owner_url
 from flows.server import ServerFailed, answers, client_environment, run_server
 from pipelines.ingest import load_embedder
@@ -93,21 +96,26 @@ async def running_stack(
 
 
 async def _start_all(start: _Start) -> None:
-    """Start in order; the flow server takes longest, so it becomes ready beside the store."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_start_flow_server(start))
-            group.create_task(_start_store(start.settings, start.checklist))
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_start_flows(start))
-            group.create_task(_start_api(start))
-    except* AppError as failures:
-        raise failures.exceptions[0] from None
+    """Start in order, the flow server, which takes longest, and what needs it beside the store and the API."""
+
+    async def run_flows() -> None:
+        await _start_flow_server(start)
+        await _start_flows(start)
+
+    async def answer_requests() -> None:
+        await _start_store(start)
+        await _start_api(start)
+
+    await run_together(run_flows(), answer_requests())
 
 
-async def _start_store(settings: Settings, checklist: Checklist) -> None:
+async def _start_store(start: _Start) -> None:
+    settings, checklist = start.settings, start.checklist
     with checklist.step("PostgreSQL") as step:
         url = await asyncio.to_thread(owner_url, settings)
+        if settings.db.url is None:
+            # Joining again forgets the processes that were killed, for which the server would run on.
+            start.exits.callback(start_embedded, settings.postgres_folder)
         step.detail = "embedded" if settings.db.url is None else f"{url.host}:{url.port or 5432}"
     with checklist.step("migrations") as step:
         before, _ = await asyncio.to_thread(migrate.current_and_head, url)
@@ -126,15 +134,25 @@ async def _start_flow_server(start: _Start) -> None:
         step.detail = start.addresses.flow_ui_url
         if start.addresses.given_flow_api_url is None:
             folder = start.settings.home / "prefect"
-            await start.exits.enter_async_context(run_server(folder, start.addresses.prefect_port))
-            start.children.adopt("flow server", _read_server_pid(folder), folder / "server.log")
+            noting = asyncio.create_task(_note_flow_server(start.children, folder))
+            try:
+                await start.exits.enter_async_context(run_server(folder, start.addresses.prefect_port))
+                await noting
+            finally:
+                noting.cancel()
         elif not await answers(start.addresses.flow_api_url):
             raise ServerFailed(f"No flow server answers at {start.addresses.flow_api_url}; check PREFECT_API_URL.")
 
 
-def _read_server_pid(folder: Path) -> int:
-    """Return the process that `run_server` has noted."""
-    return int(json.loads((folder / "server.json").read_text())["pid"])
+async def _note_flow_server(children: Children, folder: Path) -> None:
+    """Note it once it runs: it becomes ready much later, and a start that is killed meanwhile must leave a trace."""
+    while True:
+        with suppress(OSError, ValueError, LookupError, psutil.Error):
+            noted = json.loads((folder / "server.json").read_text())
+            if psutil.Process(noted["pid"]).create_time() == noted["created"]:
+                children.adopt("flow server", noted["pid"], folder / "server.log")
+                return
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _start_flows(start: _Start) -> None:

@@ -92,4 +92,6 @@ async def _run(
             if once:
                 return
             serving.set()
+            notes.is_serving = True
+            notes.write(settings.home)
             await children.watch()

@@ -1,6 +1,5 @@
 """The first screen: the sample material ingested, one question answered with citations, keys, addresses."""
 
-import asyncio
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from cli.ask import answer_question, print_answer
 from cli.checklist import Checklist
+from cli.console import run_together
 from cli.first_start import KEYS, SampleKey, SampleTenant, found_sample, get_sample_keys, read_sample
 from cli.runs import run_deployment
 from cli.stack import INGEST, Addresses
@@ -36,9 +36,7 @@ async def prepare(settings: Settings, addresses: Addresses, checklist: Checklist
         founded = await found_sample()
         keys = await get_sample_keys(settings.home)
         step.detail = f"{founded} organisations founded" if founded else "there already"
-    async with asyncio.TaskGroup() as group:
-        for tenant in sample.tenants:
-            group.create_task(_ingest(tenant, addresses, checklist))
+    await run_together(*(_ingest(tenant, addresses, checklist) for tenant in sample.tenants))
     with checklist.step("first answer"):
         reader = await get_principal(sample.welcome.tenant, sample.welcome.user)
         done = await answer_question(settings, reader, sample.welcome.question)
