@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from uuid import UUID, uuid5
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import Uuid, cast, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +17,9 @@ from domain.identity import bound_tenant
 
 WITHHELD: Final = "[withheld: its source is no longer available to you]"
 TITLE_LENGTH: Final = 80
+_BOUND_TENANT: Final = cast(func.current_setting("app.tenant_id"), Uuid)
+"""The bound tenant, read inside a statement: no round trip of its own before the first event."""
+
 RunStatus = Literal["running", "succeeded", "failed", "refused", "cancelled"]
 
 
@@ -278,7 +281,7 @@ async def start_run(
     made = await session.scalar(
         insert(AgentRun)
         .values(
-            tenant_id=await bound_tenant(session), id=run_id, user_id=user_id, session_id=session_id,
+            tenant_id=_BOUND_TENANT, id=run_id, user_id=user_id, session_id=session_id,
             agent_type=agent_type, status="running",
         )
         .on_conflict_do_nothing()

@@ -56,6 +56,7 @@ __all__ = [
 MAX_QUESTION: Final = 4_000
 TOP_K: Final = 8
 EXTRACTIVE: Final = "extractive"
+_SESSION_FACTOR: Final = 3
 _REWRITE_TOKENS: Final = 200
 
 _log = get_logger("answer")
@@ -220,8 +221,11 @@ async def _search(session: AsyncSession, run: _Run, standalone: str) -> None:
 
 
 async def _retrieve(session: AsyncSession, run: _Run, understanding: Understanding) -> Retrieval:
+    scope = understanding.scope
+    # of one session everything may be the answer ("What did she commit to?"), so it is read nearly whole
+    wider = _SESSION_FACTOR if scope.coaching_session_ids or scope.source_ids else 1
     return await run.assistant.retriever(
-        session, run.assistant.embedder, understanding.question, top_k=run.assistant.top_k, scope=understanding.scope
+        session, run.assistant.embedder, understanding.question, top_k=run.assistant.top_k * wider, scope=scope
     )
 
 

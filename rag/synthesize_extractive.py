@@ -26,8 +26,11 @@ from rag.understand_sessions import find_session_phrase
 from rag.understand_times import find_time_phrase
 
 REFUSAL_THRESHOLD: Final = 0.34
-"""Below this support there is no answer; see `measure_support`."""
+"""Below this support there is no answer. On five LoCoMo conversations it refuses 64 % of questions that belong to
+another conversation and 6 % of those that have an answer; of questions that only swap who did it, 7 %: neither words
+nor likeness tell those apart."""
 
+_QUESTION_PENALTY: Final = 0.35
 MAX_QUOTES: Final = 4
 _CUE_WEIGHT: Final = 3.0
 """A sentence that sounds like an answer, such as one with a date for "when", has as much as one rather rare word."""
@@ -35,7 +38,7 @@ _CUE_WEIGHT: Final = 3.0
 _NEAR_BEST: Final = 0.75
 """A further quote needs this share of the best one's score."""
 
-_MAX_EMBEDDED: Final = 96
+_MAX_EMBEDDED: Final = 40
 """Sentences whose meaning is compared; the rest have no word of the question and lie in the lower passages."""
 
 _Cue = tuple[re.Pattern[str], re.Pattern[str]]
@@ -51,9 +54,7 @@ _CUES: Final[tuple[_Cue, ...]] = (
         r"\b(?:commit|promise|agreed? to|action items?|homework|next steps?|plan(?:s|ned)? to|going to do|"
         r"undert(?:ake|ook)|to-?dos?)",
         r"\b(?:I['’]ll|I will|I['’]m going to|I am going to|I promise|I commit|my commitment|I['’]m committing|"
-        rf"count on me|by (?:next |this )?(?:{_WEEKDAY}|tomorrow|the end of|the \d|"
-        r"the (?:first|[a-z]+(?:th|nd|rd|st)))|"
-        rf"before (?:{_WEEKDAY}|our next|the next|we meet))",
+        r"I['’]m (?:taking|giving|telling|writing|asking|calling)|count on me)\b",
     ),
     _cue(
         r"^\W*(?:when|what (?:day|date|time|year|month))\b|\bhow long ago\b|\bsince when\b",
@@ -92,6 +93,12 @@ _OPEN_TERMS: Final = frozenset(
         "summary summarise summarize overview main points topics highlights recap key anything something session "
         "sessions meeting call conversation transcript up go over brief quick please can could last first"
     )
+)
+_TELLING: Final = 16
+"""Words after which a quote says enough; a shorter one goes on with what its speaker said next."""
+
+_DEADLINE: Final = re.compile(
+    rf"\b(?:by|before|until|on) (?:\w+ ){{0,2}}?(?:{_WEEKDAY}|tomorrow|next|the \w+)", re.IGNORECASE
 )
 _LEANS: Final = re.compile(r"(?:It|That|This|He|She|They|So|And|But|Because)\b")
 _FIRST_PERSON: Final = re.compile(r"\b(?:I|I['’]\w+|me|my|mine|myself|we|our)\b")
@@ -165,7 +172,8 @@ async def score_sentences(material: Material, understanding: Understanding, embe
         support = 0.5 * lexical[position] + 0.5 * dense[position] if embedder else lexical[position]
         support *= _weigh_attribution(sentence, names)
         score = support
-        score -= 0.20 * sentence.text.rstrip("”\"'").endswith("?")
+        score += 0.05 * bool(cues and _DEADLINE.search(sentence.text))
+        score -= _QUESTION_PENALTY * sentence.text.rstrip("”\"'").endswith("?")
         score -= 0.25 * (len(sentence.text.split()) < 5)
         score -= 0.01 * sentence.passage
         scored.append(_Scored(sentence, float(score), float(support)))
@@ -315,19 +323,21 @@ def _join(one: SourceSentence, other: SourceSentence, material: Material) -> Sou
 
 
 def _complete(sentence: SourceSentence, material: Material) -> SourceSentence:
-    """Return the sentence, with the one before where it is too short or leans on it ("That was it.")."""
-    if len(sentence.text.split()) >= 8 and not _LEANS.match(sentence.text):
-        return sentence
-    before = max(
-        (
-            s
-            for s in material.sentences
-            if _same_turn(s, sentence) and s.char_start < sentence.char_start and not s.text.endswith("?")
-        ),
-        key=lambda s: s.char_start,
-        default=None,
-    )
-    return _join(before, sentence, material) if before else sentence
+    """Return the sentence with its neighbours in the turn where it leans on the one before or says little alone."""
+    turn = [s for s in material.sentences if _same_turn(s, sentence)]
+    place = turn.index(sentence)
+    quote = sentence
+    if (
+        place
+        and (_LEANS.match(sentence.text) or len(sentence.text.split()) < 8)
+        and not turn[place - 1].text.endswith("?")
+    ):
+        quote = _join(turn[place - 1], quote, material)
+    for following in turn[place + 1 : place + 3]:
+        if len(quote.text.split()) >= _TELLING or following.text.endswith("?"):
+            break
+        quote = _join(quote, following, material)
+    return quote
 
 
 def _present(sentence: SourceSentence, previous: SourceSentence | None, material: Material) -> str:

@@ -11,9 +11,10 @@ from rag.lexical import term_indices
 from rag.prompts import NOT_FOUND
 from rag.synthesize import AnswerSentence, Citation, Material, SourceSentence, cite, describe_source, split_sentences
 
-MIN_SUPPORT: Final = 0.40
-"""Mean of word overlap and likeness that a sentence needs in the passages it cites; low enough for a paraphrase,
-too high for another topic. The mean is the scorer that agreed best with human ratings; see docs/decisions."""
+MIN_SUPPORT: Final = 0.45
+"""Mean of word overlap and likeness that a sentence needs in the passages it cites. On MTRAG's 159 answers rated by
+people it drops every sentence moved to another question's passages, 15 % of those of answers rated below the best, and
+2.5 % of those rated wholly faithful."""
 
 MAX_ANSWER: Final = 12_000
 """Characters of a model's answer that are read."""
