@@ -131,10 +131,10 @@ async def prefect_session(settings: Settings) -> AsyncIterator[str]:
             try:
                 yield url
             finally:
-                await asyncio.shield(_send_rest())
+                await asyncio.shield(send_rest())
 
 
-async def _send_rest() -> None:
+async def send_rest() -> None:
     """Send the logs and events that Prefect still holds, before their server goes."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
