@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.console import JsonOption, print_json
+from cli.console import JsonOption, get_console, print_json, run_async
 
 app = typer.Typer(help="Measure how fast this is here.", no_args_is_help=True)
 
@@ -43,3 +43,38 @@ def embed(
     )
     if result.ratio is not None:
         typer.echo(f"{result.ratio:.1f} times the same model on torch")
+
+
+@app.command()
+def retrieval(
+    sizes: Annotated[str, typer.Option(help="Chunks of the organisations, by commas.")] = "500,5000,50000",
+    questions: Annotated[int, typer.Option(min=1, max=10_000, help="Questions asked of each.")] = 50,
+    *,
+    peer: Annotated[bool, typer.Option(help="Ask LlamaIndex's hybrid search too.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Search growing organisations, with and without the policies, beside LlamaIndex."""
+    from rich.table import Table
+
+    from core.errors import Invalid
+    from evaluation.bench_retrieval import bench_retrieval
+
+    try:
+        chunks = [int(size) for size in sizes.split(",")]
+    except ValueError as error:
+        raise Invalid(f"{sizes!r} are no sizes; give whole numbers with commas, such as 500,5000.") from error
+    if not chunks or not all(1 <= size <= 1_000_000 for size in chunks):
+        raise Invalid("A size lies between 1 and 1,000,000 chunks; choose within.")
+    report = run_async(bench_retrieval(chunks, questions=questions, llamaindex=peer))
+    if as_json:
+        print_json(report.to_json())
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("chunks", "p50 ms", "p95 ms", "without policies", "same results", "LlamaIndex"):
+        table.add_column(heading, justify="right")
+    for one in report.sizes:
+        others = f"{one.llamaindex.p50_ms:.1f} / {one.llamaindex.p95_ms:.1f}" if one.llamaindex else ""
+        bare = f"{one.without_policies.p50_ms:.1f} / {one.without_policies.p95_ms:.1f}"
+        own = (f"{one.product.p50_ms:.1f}", f"{one.product.p95_ms:.1f}")
+        table.add_row(f"{one.chunks:,}", *own, bare, f"{one.same_results:.0%}", others)
+    get_console().print(table)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.ingest import IngestReport
 
 Visibility = Literal["client_visible", "coach_only", "admin_aggregate", "system_internal"]
+MOST_ROWS = 200
 COLOURS = {"indexed": "green", "unchanged": "dim", "vanished": "yellow", "failed": "red"}
 
 
@@ -108,9 +109,13 @@ def _print_report(report: "IngestReport") -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("object", "outcome", "pieces", "seconds", ""):
         table.add_column(heading, justify="right" if heading in {"pieces", "seconds"} else "left")
-    for one in report.outcomes:
+    told = [one for one in report.outcomes if one.outcome != "unchanged"]
+    for one in told[:MOST_ROWS]:
         said = one.error or " ".join(one.notes)
         outcome = f"[{COLOURS[one.outcome]}]{one.outcome}[/]"
         table.add_row(escape(one.key), outcome, str(one.pieces), f"{one.seconds:.2f}", escape(said))
-    console.print(table)
+    if told:
+        console.print(table)
+    if len(told) > MOST_ROWS:
+        console.print(f"and {len(told) - MOST_ROWS:,} more; --json prints all")
     console.print(f"[bold]{escape(report.source)}[/]: {report.summarize()}")
