@@ -70,14 +70,19 @@ best AS MATERIALIZED (
     ORDER BY words * words_scale + coalesce(meaning, 0) * meaning_scale DESC, chunk_id LIMIT :candidates
 )"""
 
+# A hashed sub-select and no join: joins are planned by the number of the tenant's rows, which is guessed far too low
+# until statistics catch up, and a nested loop would compare everything with everything.
 _AROUND: Final = f"""
 around AS (
     SELECT chunk_id, source_id, chunk_index,
         (words - words_mean) * words_scale + coalesce((meaning - meaning_mean) * meaning_scale, 0) AS score
-    FROM spread, scored JOIN (
-        SELECT DISTINCT source_id, chunk_index + step AS chunk_index
-        FROM best, generate_series(-{REACH}, {REACH}) AS step
-    ) near USING (source_id, chunk_index)
+    FROM (
+        SELECT scored.*, (source_id, chunk_index) IN (
+            SELECT source_id, chunk_index + step FROM best, generate_series(-{REACH}, {REACH}) AS step
+        ) AS near
+        FROM scored
+    ) placed, spread
+    WHERE near
 ),
 supported AS (
     SELECT chunk_id, source_id, chunk_index, {1 - SUPPORT} * score + {SUPPORT} * sum(score) OVER (
