@@ -10,7 +10,7 @@ from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.errors import AppError, Invalid
+from core.errors import AppError
 from core.logging import get_logger
 from core.settings import ModelSettings
 from db.session import Principal, tenant_session
@@ -23,6 +23,7 @@ from rag.passages import Passage, Retrieval, Scope
 from rag.prompts import Prompt, build_answer_prompt, prompt_hash
 from rag.providers.chain import AnswerInterrupted, NoProviderAnswered, ProviderFailure, open_answer
 from rag.providers.protocol import Message, Usage
+from rag.retrieve import UnusableQuestion
 from rag.retrieve import retrieve as retrieve_passages
 from rag.rewrite import MAX_HISTORY, rewrite, rewrite_by_rule
 from rag.synthesize import (
@@ -61,10 +62,6 @@ _REWRITE_TOKENS: Final = 200
 
 _log = get_logger("answer")
 _saving: Final[set[asyncio.Task[None]]] = set()
-
-
-class UnusableQuestion(Invalid):
-    """A question needs between 1 and 4,000 characters; shorten it or ask in parts."""
 
 
 class Retriever(Protocol):
@@ -132,7 +129,7 @@ async def answer(
     `AnswerUnderWay` and whatever the store raises; a model that fails only changes who answers.
     """
     if not question.strip() or len(question) > MAX_QUESTION:
-        raise UnusableQuestion
+        raise UnusableQuestion(f"A question needs 1 to {MAX_QUESTION:,} characters; shorten it or ask in parts.")
     run_id = uuid5(session_id, f"message:{key}") if session_id and key else uuid4()
     run = _Run(
         assistant, reader, question.strip().replace("\x00", ""), run_id, session_id, now or datetime.now(UTC), history

@@ -133,7 +133,7 @@ async def understand(
             source_kinds=_find_kinds(question),
         ),
     )
-    said = [_name_clients(clients)] if clients else []
+    said = [_name_clients(clients)] if clients else ["the client of this conversation"] if client_id else []
     if reference := find_session_words(question):
         understanding = await _narrow_to_sessions(session, understanding, reference)
         said.append(understanding.words)
