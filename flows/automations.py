@@ -1,12 +1,15 @@
-"""What the Prefect server does by itself when a run's process dies: nothing stays "Running" for ever."""
+"""What the Prefect server does by itself when a run's process dies: nothing stays "Running" for ever.
 
+`python -m flows.automations` puts it on the server that PREFECT_API_URL names.
+"""
+
+import asyncio
 from datetime import timedelta
 
-from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
 from flows.server import HEARTBEAT_SECONDS
@@ -16,10 +19,10 @@ TAG = "regenesis"
 SILENCE = timedelta(seconds=3 * HEARTBEAT_SECONDS)
 
 
-def list_automations(silence: timedelta = SILENCE) -> list[Automation]:
+def list_automations(silence: timedelta = SILENCE) -> list[AutomationCore]:
     """Return the two automations: silent runs have crashed; crashed runs are started again."""
     return [
-        Automation(
+        AutomationCore(
             name="regenesis: a silent run has crashed",
             description="A run whose process no longer sends heartbeats is marked as crashed.",
             trigger=EventTrigger(
@@ -34,7 +37,7 @@ def list_automations(silence: timedelta = SILENCE) -> list[Automation]:
             ),
             actions=[ChangeFlowRunState(state=StateType.CRASHED, message="Its process sends no heartbeat.")],
         ),
-        Automation(
+        AutomationCore(
             name="regenesis: a crashed run starts again",
             description="Every flow may be repeated safely; one that dies again and again gives up by itself.",
             trigger=EventTrigger(
@@ -62,3 +65,7 @@ async def ensure_automations(silence: timedelta = SILENCE) -> None:
                 await client.update_automation(found[0].id, wanted)
             else:
                 await client.create_automation(wanted)
+
+
+if __name__ == "__main__":
+    asyncio.run(ensure_automations())
