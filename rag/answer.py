@@ -25,7 +25,7 @@ from rag.providers.chain import AnswerInterrupted, NoProviderAnswered, ProviderF
 from rag.providers.protocol import Message, Usage
 from rag.retrieve import UnusableQuestion
 from rag.retrieve import retrieve as retrieve_passages
-from rag.rewrite import MAX_HISTORY, rewrite, rewrite_by_rule
+from rag.rewrite import MAX_HISTORY, add_topic, rewrite, rewrite_by_rule
 from rag.synthesize import (
     NOTHING_SEARCHED,
     AnswerSentence,
@@ -221,8 +221,9 @@ async def _retrieve(session: AsyncSession, run: _Run, understanding: Understandi
     scope = understanding.scope
     # of one session everything may be the answer ("What did she commit to?"), so it is read nearly whole
     wider = _SESSION_FACTOR if scope.coaching_session_ids or scope.source_ids else 1
+    query = add_topic(understanding.question, run.history)
     return await run.assistant.retriever(
-        session, run.assistant.embedder, understanding.question, top_k=run.assistant.top_k * wider, scope=scope
+        session, run.assistant.embedder, query, top_k=run.assistant.top_k * wider, scope=scope
     )
 
 

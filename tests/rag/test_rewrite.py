@@ -6,7 +6,7 @@ import pytest
 
 from rag.prompts import Prompt, build_answer_prompt, build_rewrite_prompt
 from rag.providers.errors import ProviderUnavailable
-from rag.rewrite import list_salient_words, rewrite, rewrite_by_rule
+from rag.rewrite import add_topic, list_salient_words, rewrite, rewrite_by_rule
 from rag.understand import Person
 
 AMINA = Person(uuid4(), "Amina Diallo", "client")
@@ -75,6 +75,13 @@ async def test_failing_models_fall_back_to_the_rule() -> None:
         raise ProviderUnavailable
 
     assert "Amina Diallo" in await rewrite("Why did she?", HISTORY, PEOPLE, ask)
+
+
+def test_search_remembers_the_topic_at_half_weight() -> None:
+    assert add_topic("How long is it?", []) == "How long is it?"
+    assert add_topic("How long is it?", HISTORY) == "How long is it? How long is it? Amina Diallo commit"
+    long = "x" * 2_000
+    assert add_topic(long, HISTORY) == long
 
 
 def test_salient_words_carry_the_topic() -> None:
