@@ -32,16 +32,14 @@ _FILTERS: Final = {
 # The policies say so too; said here as well, indexes serve every join, and the statement reads the same without them.
 _HERE: Final = "(SELECT current_setting('app.tenant_id')::uuid)"
 
-_MODEL: Final = f"""
-model AS MATERIALIZED (
-    SELECT id, {{same}} AS same FROM rag.embeddings_registry WHERE tenant_id = {_HERE} AND status = 'active'
-)"""
+# Sub-selects and no common table expressions, which would keep the scan of a large tenant from using several cores.
+_MODEL: Final = f"(SELECT id FROM rag.embeddings_registry WHERE tenant_id = {_HERE} AND status = 'active')"
+_SAME_MODEL: Final = _MODEL.replace("SELECT id", "SELECT model_name = :model")
 
 # The weights of the question's terms, their idf among all chunks of the tenant, as the other side of BM25.
-_ASKED: Final = f"""
-asked AS MATERIALIZED (
-    SELECT ('{{' || coalesce(string_agg(term || ':' || idf, ',' ORDER BY term), '') || '}}/{DIMENSIONS}')
-        ::sparsevec({DIMENSIONS}) AS words
+_ASKED: Final = f"""(
+    SELECT ('{{{{' || coalesce(string_agg(term || ':' || idf, ',' ORDER BY term), '') || '}}}}/{DIMENSIONS}')
+        ::sparsevec({DIMENSIONS})
     FROM (
         SELECT f.term, ln(1 + (greatest(n.chunks - f.chunks, 0) + 0.5) / (f.chunks + 0.5)) AS idf
         FROM rag.term_frequencies f JOIN rag.term_frequencies n USING (tenant_id)
@@ -51,9 +49,9 @@ asked AS MATERIALIZED (
 
 _SCORED: Final = f"""
 scored AS MATERIALIZED (
-    SELECT e.chunk_id, e.source_id, e.chunk_index, -(e.lexical <#> (SELECT words FROM asked)) AS words, {{meaning}}
+    SELECT e.chunk_id, e.source_id, e.chunk_index, -(e.lexical <#> {_ASKED}) AS words, {{meaning}}
     FROM rag.chunk_embeddings e
-    WHERE e.tenant_id = {_HERE} AND e.registry_id = (SELECT id FROM model){{filters}}
+    WHERE e.tenant_id = {_HERE} AND e.registry_id = {_MODEL}{{filters}}
 )"""
 
 # Scores become comparable as distances from the mean in standard deviations; where all are equal they say nothing.
@@ -124,7 +122,7 @@ FROM spread LEFT JOIN (
     JOIN rag.chunk_embeddings e ON e.tenant_id = c.tenant_id AND e.chunk_id = c.id
     LEFT JOIN rag.transcripts t ON t.tenant_id = c.tenant_id AND t.id = c.transcript_id
     LEFT JOIN rag.documents d ON d.tenant_id = c.tenant_id AND d.id = c.document_id
-    WHERE e.registry_id = (SELECT id FROM model)
+    WHERE e.registry_id = {_MODEL}
 ) found ON true
 ORDER BY found.score DESC, found.id"""
 
@@ -152,14 +150,11 @@ def _fold(labels: Sequence[str]) -> list[str]:
 def _compose(filters: tuple[str, ...], with_meaning: bool) -> TextClause:  # arguments are its cache key
     # Vectors of another model can't be compared with the question's, then words alone decide.
     meaning = (
-        "CASE WHEN (SELECT same FROM model) THEN -(e.embedding <#> CAST(:vector AS halfvec)) END AS meaning"
+        f"CASE WHEN {_SAME_MODEL} THEN -(e.embedding <#> CAST(:vector AS halfvec)) END AS meaning"
         if with_meaning
         else "CAST(NULL AS float8) AS meaning"
     )
-    same = "model_name = :model" if with_meaning else "false"
     parts = [
-        _MODEL.format(same=same),
-        _ASKED,
         _SCORED.format(meaning=meaning, filters="".join(f" AND {_FILTERS[name]}" for name in filters)),
         _SPREAD,
         _AROUND,
