@@ -1,5 +1,7 @@
 """`regenesis db`: bring the store to the newest revision, prove that it is what the models say."""
 
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import typer
@@ -39,7 +41,8 @@ def check(*, as_json: JsonOption = False) -> None:
     """Prove that migrations match the models, the role is harmless and row-level security is forced everywhere."""
     from core.settings import get_settings
 
-    findings = run_async(_check_store(get_settings()))
+    with redirect_stdout(sys.stderr):  # Alembic, imported inside, talks to people
+        findings = run_async(_check_store(get_settings()))
     if as_json:
         print_json([finding.to_json() for finding in findings])
     else:

@@ -115,6 +115,8 @@ def test_check_passes_on_a_migrated_store(store: Settings) -> None:
     result = CliRunner().invoke(app, ["db", "check"])
     assert result.exit_code == 0, result.stderr
     assert "migrations" in result.stdout
+    alone = run("db", "check", "--json")
+    assert {finding["status"] for finding in json.loads(alone.stdout)} == {"ok"}
     assert CliRunner().invoke(app, ["db", "migrate"]).exit_code == 0
 
 
