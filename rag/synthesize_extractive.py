@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
+from uuid import UUID
 
 import numpy as np
 
@@ -38,7 +39,10 @@ _CUE_WEIGHT: Final = 3.0
 _NEAR_BEST: Final = 0.75
 """A further quote needs this share of the best one's score."""
 
-_MAX_EMBEDDED: Final = 40
+_FAR_FROM_BEST: Final = 0.5
+"""The same where the question is about change, and the other end of it may be said in other words."""
+
+_MAX_EMBEDDED: Final = 32
 """Sentences whose meaning is compared; the rest have no word of the question and lie in the lower passages."""
 
 _Cue = tuple[re.Pattern[str], re.Pattern[str]]
@@ -97,6 +101,11 @@ _OPEN_TERMS: Final = frozenset(
 _TELLING: Final = 16
 """Words after which a quote says enough; a shorter one goes on with what its speaker said next."""
 
+_OVER_TIME: Final = re.compile(
+    r"\b(?:chang(?:ed?|es|ing)|trend|over time|over the (?:year|months|half-year)|compared|develop(?:ed|ment)|progress|"
+    r"evolv\w+|then and now|how often|again and again|keeps?|consistent|each session|every session)\b",
+    re.IGNORECASE,
+)
 _DEADLINE: Final = re.compile(
     rf"\b(?:by|before|until|on) (?:\w+ ){{0,2}}?(?:{_WEEKDAY}|tomorrow|next|the \w+)", re.IGNORECASE
 )
@@ -122,7 +131,7 @@ async def answer_by_quotes(
     support = measure_support(scored)
     if support < REFUSAL_THRESHOLD:
         return refuse(understanding, coverage, support)
-    chosen = _choose(scored, material)
+    chosen = _choose(scored, material, spread=bool(_OVER_TIME.search(understanding.question)))
     citations: list[Citation] = []
     sentences: list[AnswerSentence] = []
     previous: SourceSentence | None = None
@@ -282,19 +291,29 @@ def _weigh_attribution(sentence: SourceSentence, names: frozenset[str]) -> float
     return 0.6 if _FIRST_PERSON.search(sentence.text) else 0.8
 
 
-def _choose(scored: Sequence[_Scored], material: Material) -> list[SourceSentence]:
-    """Return up to four quotes in the order they were said, none repeating another, neighbours joined."""
+def _choose(scored: Sequence[_Scored], material: Material, *, spread: bool = False) -> list[SourceSentence]:
+    """Return up to four quotes in the order they were said, none repeating another, neighbours joined.
+
+    `spread` takes one of each source, as what changed shows only between them.
+    """
     best = scored[0].score
     chosen: list[_Scored] = []
     seen: list[frozenset[int]] = []
+    sources: set[UUID] = set()
     for item in scored:
-        if len(chosen) == MAX_QUOTES or (chosen and item.score < _NEAR_BEST * best):
+        if len(chosen) == MAX_QUOTES + spread or (
+            chosen and item.score < (_FAR_FROM_BEST if spread else _NEAR_BEST) * best
+        ):
             break
+        source = material.passages[item.sentence.passage].source_id
+        if spread and source in sources:
+            continue
         terms = frozenset(term_indices(item.sentence.text))
         if any(terms and len(terms & other) > 0.7 * len(terms | other) for other in seen):
             continue
         chosen.append(item)
         seen.append(terms)
+        sources.add(source)
     quotes = [_complete(item.sentence, material) for item in chosen]
     quotes.sort(key=lambda s: _order_of(s, material))
     joined: list[SourceSentence] = []

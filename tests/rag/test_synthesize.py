@@ -125,6 +125,17 @@ async def test_quotes_come_in_the_order_they_were_said() -> None:
     assert [citation.source_id for citation in found.citations] == [UUID(int=1), UUID(int=2)]
 
 
+async def test_change_is_shown_with_one_quote_of_each_session() -> None:
+    question = "How has the pager for Tobias changed?"
+    march = [
+        ("Amina Diallo", "I keep the pager. Tobias never gets the pager."),
+        ("Amina Diallo", "The pager is mine, Tobias."),
+    ]
+    april = [("Amina Diallo", "Tobias has the pager now, all week long.")]
+    found = await answer_by_quotes(make_material(question, march, april), about(question), COVERAGE, EMBEDDER)
+    assert [citation.source_id for citation in found.citations] == [UUID(int=1), UUID(int=2)]
+
+
 async def test_open_questions_get_the_heart_of_the_session() -> None:
     question = "What was the session about?"
     turns = [("Amina Diallo", f"The pager wakes me at night and the pager rules my week, part {n}.") for n in range(3)]
