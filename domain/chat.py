@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID, uuid5
 
@@ -173,19 +173,19 @@ async def append_answer(
 ) -> UUID:
     """Add an answer with its citations to the conversation and return its id."""
     tenant_id = await bound_tenant(session)
-    message_id, now = uuid5(run_id, "answer"), datetime.now(UTC)
+    message_id = uuid5(run_id, "answer")
     message = ChatMessage(
-        tenant_id=tenant_id, id=message_id, created_at=now, session_id=session_id, user_id=user_id, role="assistant",
+        tenant_id=tenant_id, id=message_id, session_id=session_id, user_id=user_id, role="assistant",
         content=" ".join(sentence.text for sentence in answer.sentences),
         references={
             "sentences": [{"text": s.text, "citations": list(s.citations)} for s in answer.sentences], **answer.facts
         },
     )  # fmt: skip
     session.add(message)
-    await session.flush()  # the citations' foreign key names it
+    await session.flush()  # the citations' foreign key names it, and the time at which the database stored it
     session.add_all(
         MessageCitation(
-            tenant_id=tenant_id, message_id=message_id, message_created_at=now, ordinal=span.ordinal, user_id=user_id,
+            tenant_id=tenant_id, message_id=message_id, message_created_at=message.created_at, ordinal=span.ordinal, user_id=user_id,
             chunk_id=span.chunk_id,
             transcript_id=span.source_id if span.source_kind == "transcript" else None,
             document_id=span.source_id if span.source_kind == "document" else None,

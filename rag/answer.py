@@ -344,13 +344,14 @@ async def _save(run: _Run, status: chat.RunStatus) -> tuple[tuple[CitationView, 
     _count_supporting(run)
     message_id = None
     async with tenant_session(run.reader) as session:
+        # a source may have gone while the answer was written: what cites it is withheld at the next read
         views = await list_citation_views(session, spans)
         if run.session_id is not None and run.reader.user_id is not None and run.sentences:
             message_id = await chat.append_answer(
                 session, session_id=run.session_id, user_id=run.reader.user_id, run_id=run.run_id,
                 answer=chat.StoredAnswer(
                     sentences=tuple(chat.StoredSentence(s.text, s.citations) for s in run.sentences),
-                    citations=tuple(spans), facts=_facts(run),
+                    citations=tuple(span for span, view in zip(spans, views, strict=True) if view), facts=_facts(run),
                 ),
             )  # fmt: skip
         await chat.finish_run(

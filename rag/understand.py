@@ -19,6 +19,9 @@ from rag.understand_times import find_time_span, format_day
 MAX_SESSIONS: Final = 5_000
 """Sessions looked through for an ordinal; a person has fewer."""
 
+_TRANSCRIPTS_A_SESSION: Final = 20
+"""More than a session has ever been uploaded as."""
+
 EVERYTHING: Final = "everything you may see"
 
 _SAYING: Final = (
@@ -239,8 +242,12 @@ def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:
 
 async def _narrow_to_sessions(session: AsyncSession, base: Understanding, spoken: SessionWords) -> Understanding:
     """Return the understanding narrowed to the sessions spoken of, each client's own; or with what is missing."""
-    rows = (await session.execute(_SESSIONS, {"clients": list(base.scope.client_ids), "most": MAX_SESSIONS})).mappings()
-    by_client = _group_sessions(rows.all(), apart=len(base.scope.client_ids) > 1)
+    apart = len(base.scope.client_ids) > 1
+    # the last sessions of one client, or of everybody, are among the newest transcripts
+    newest = -spoken.first * _TRANSCRIPTS_A_SESSION if spoken.first < 0 and not apart else MAX_SESSIONS
+    limits = {"clients": list(base.scope.client_ids), "most": min(newest, MAX_SESSIONS)}
+    rows = (await session.execute(_SESSIONS, limits)).mappings()
+    by_client = _group_sessions(rows.all(), apart=apart)
     chosen = [meeting for sessions in by_client for meeting in _choose(sessions, spoken)]
     if not chosen:
         count = max(

@@ -363,3 +363,24 @@ async def test_unusable_questions_and_foreign_conversations_are_refused(organisa
 
 def test_default_retriever_is_the_products() -> None:
     assert ASSISTANT.retriever is retrieve
+
+
+async def test_source_erased_while_the_answer_is_written(
+    organisation: Organisation, sessions: tuple[Stored, Stored]
+) -> None:
+    from sqlalchemy import delete
+
+    from db.models import IngestedObject
+
+    coach = organisation.coach_a
+    conversation = await open_chat(coach)
+    question = "What did Amina say about the pager in the first session?"
+    events = answer(ASSISTANT, coach, question, session_id=conversation, now=NOW)
+    async for event in events:
+        if isinstance(event, Delta):
+            async with tenant_session(organisation.system) as session:
+                await session.execute(delete(IngestedObject).where(IngestedObject.id == sessions[0].object_id))
+        if isinstance(event, CitationsReady):
+            assert event.citations == ()
+    async with tenant_session(coach) as session:
+        assert chat.WITHHELD in (await chat.list_messages(session, conversation, limit=5))[1].text
