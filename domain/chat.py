@@ -185,8 +185,8 @@ async def append_answer(
     await session.flush()  # the citations' foreign key names it, and the time at which the database stored it
     session.add_all(
         MessageCitation(
-            tenant_id=tenant_id, message_id=message_id, message_created_at=message.created_at, ordinal=span.ordinal, user_id=user_id,
-            chunk_id=span.chunk_id,
+            tenant_id=tenant_id, message_id=message_id, message_created_at=message.created_at, ordinal=span.ordinal,
+            user_id=user_id, chunk_id=span.chunk_id,
             transcript_id=span.source_id if span.source_kind == "transcript" else None,
             document_id=span.source_id if span.source_kind == "document" else None,
             content_hash=span.content_hash, char_start=span.char_start, char_end=span.char_end,

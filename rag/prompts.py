@@ -56,9 +56,10 @@ def _fence(*texts: str) -> str:
 
 def build_answer_prompt(question: str, passages: Sequence[tuple[str, str]]) -> Prompt:
     """Return the call for an answer; each passage is its heading line and its text, numbered from 1."""
-    fence = _fence(question, *(text for _, text in passages))
+    fence = _fence(question, *(part for passage in passages for part in passage))
     blocks = [
-        f"Passage [{number}] {heading}\n{fence}\n{text[:PASSAGE_CHARACTERS]}\n{fence}"
+        # the heading holds a title that somebody else wrote, so it is data too
+        f"Passage [{number}]\n{fence}\n({' '.join(heading.split())})\n{text[:PASSAGE_CHARACTERS]}\n{fence}"
         for number, (heading, text) in enumerate(passages, 1)
     ]
     user = "\n\n".join([*blocks, f"Question: {question}"])
