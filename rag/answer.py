@@ -173,9 +173,10 @@ async def answer(
 
 
 async def settle() -> None:
-    """Wait until every answer whose caller left is stored; call it before the event loop ends."""
-    while _saving:
-        await asyncio.gather(*_saving, return_exceptions=True)
+    """Wait until every answer of this event loop whose caller left is stored; call it before the loop ends."""
+    here = asyncio.get_running_loop()
+    while mine := [task for task in _saving if task.get_loop() is here]:
+        await asyncio.gather(*mine, return_exceptions=True)
 
 
 async def _open(session: AsyncSession, run: _Run) -> bool:

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/search", tags=["search"], dependencies=[needs("se
 @router.post("", operation_id="search", responses=list_problem_responses())
 async def search(body: SearchIn, session: SessionDep, principal: PrincipalDep, assistant: AssistantDep) -> SearchOut:
     """Find passages, each with its source, speakers, time and score."""
-    query = body.query.replace("\x00", "").strip()
+    query = body.query.strip()
     if not query:
         raise UnusableQuestion
     asked = Scope(

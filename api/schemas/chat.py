@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.schemas.text import CleanText
 from db.models import ChatSession
 from domain.chat import MessageView
 from domain.citations import CitationView
@@ -82,7 +83,7 @@ class SessionIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     client_id: UUID | None = Field(None, description="whom it is about, where a question names nobody")
-    title: str | None = Field(None, min_length=1, max_length=200, description="unset: the first question")
+    title: CleanText | None = Field(None, min_length=1, max_length=200, description="unset: the first question")
 
 
 class SessionOut(BaseModel):
@@ -109,7 +110,7 @@ class QuestionIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    question: str = Field(min_length=1, max_length=MAX_QUESTION)
+    question: CleanText = Field(min_length=1, max_length=MAX_QUESTION)
 
 
 class SentenceOut(BaseModel):

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.chat import CitationOut, CoverageOut
+from api.schemas.text import CleanText
 
 MODEL = "sasha"
 
@@ -14,14 +15,14 @@ class TextPart(BaseModel):
     """A part of a message; only text can be used."""
 
     type: Literal["text"]
-    text: str = Field(max_length=100_000)
+    text: CleanText = Field(max_length=100_000)
 
 
 class CompletionMessage(BaseModel):
     """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart] | None = Field(None, max_length=100_000)
+    content: CleanText | list[TextPart] | None = Field(None, max_length=100_000)
 
     @property
     def text(self) -> str:
@@ -42,7 +43,7 @@ class CompletionIn(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    model: str = Field(max_length=200)
+    model: CleanText = Field(max_length=200)
     messages: list[CompletionMessage] = Field(min_length=1, max_length=200)
     stream: bool = False
     stream_options: StreamOptions | None = None

@@ -7,6 +7,8 @@ from uuid import UUID
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.schemas.text import CleanText
+
 ObjectStatus = Literal["received", "indexed", "failed", "vanished"]
 
 
@@ -68,11 +70,11 @@ class UploadForm(BaseModel):
 
     file: UploadFile = Field(description="a transcript or document")
     kind: Literal["transcript", "document"] | None = Field(None, description="unset: found out from the content")
-    title: str | None = Field(None, max_length=500)
+    title: CleanText | None = Field(None, max_length=500)
     visibility: Literal["client_visible", "coach_only", "admin_aggregate"] | None = Field(
         None, description="unset: coach_only"
     )
-    client: str | None = Field(None, max_length=255, description="e-mail of the client it is about")
-    coach: str | None = Field(None, max_length=255, description="e-mail of the coach; a coach's own by default")
+    client: CleanText | None = Field(None, max_length=255, description="e-mail of the client it is about")
+    coach: CleanText | None = Field(None, max_length=255, description="e-mail of the coach; a coach's own by default")
     held_at: datetime | None = Field(None, description="when the session was held")
-    session: str | None = Field(None, max_length=200, description="the session's id in your own system")
+    session: CleanText | None = Field(None, max_length=200, description="the session's id in your own system")

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.schemas.chat import CoverageOut, SourceOut
+from api.schemas.text import CleanText
 from rag.answer import MAX_QUESTION
 
 
@@ -15,13 +16,13 @@ class SearchIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: str = Field(min_length=1, max_length=MAX_QUESTION)
+    query: CleanText = Field(min_length=1, max_length=MAX_QUESTION)
     top_k: int = Field(10, ge=1, le=100, description="passages at most")
     client_ids: list[UUID] = Field(default=[], max_length=200)
     coaching_session_ids: list[UUID] = Field(default=[], max_length=1_000)
     source_ids: list[UUID] = Field(default=[], max_length=1_000)
     source_kinds: list[Literal["transcript", "document"]] = Field(default=[], max_length=2)
-    speakers: list[str] = Field(default=[], max_length=50, description="labels as in the source, any case")
+    speakers: list[CleanText] = Field(default=[], max_length=50, description="labels as in the source, any case")
     held_from: AwareDatetime | None = Field(None, description="inclusive")
     held_until: AwareDatetime | None = Field(None, description="exclusive")
     understand: bool = Field(True, description="also narrow to the clients, sessions and dates the query names")
