@@ -33,6 +33,9 @@ _PERSON: Final = re.compile(
 _CONTINUES: Final = re.compile(
     r"^\s*(?:and|but|so|or|also|what about|how about|what else|really|more)\b", re.IGNORECASE
 )
+_OPEN: Final = re.compile(
+    r"\b(?:summar\w+|recap|overview|discuss\w*|talk(?:ed)? about|happen\w*|(?:main|key) points|topics)\b", re.IGNORECASE
+)
 _WIDENS: Final = re.compile(
     r"\b(?:before|ever|earlier|elsewhere|always|any(?:where)? else|(?:other|all|any) sessions?)\b", re.IGNORECASE
 )
@@ -90,7 +93,7 @@ def _carry_over(question: str, before: str, people: Sequence[Person]) -> str:
         carried += _list_people(before, people)
     if not time_words and not _WIDENS.search(question) and (refers or len(topic) < 2):
         carried += _time_words(before)
-    if len(topic) < 2:
+    if len(topic) < 2 and not _OPEN.search(question):
         skipped = {word.lower() for word in list_salient_words(" ".join([*_time_words(before), *carried]))}
         carried += [
             word

@@ -24,6 +24,7 @@ HISTORY = [("user", "What did Amina Diallo commit to in the last session?"), ("a
         ("What about Daniel?", "What about Daniel? (last session, commit)"),
         ("Why?", "Why? (Amina Diallo, last session, commit)"),
         ("Has she said this before?", "Has she said this before? (Amina Diallo, commit)"),
+        ("Summarise the first session", "Summarise the first session (Amina Diallo)"),
         ("When did Daniel change jobs at the harbour?", "When did Daniel change jobs at the harbour?"),
         ("How is the release checklist process doing overall?", "How is the release checklist process doing overall?"),
         ("What does the leadership handbook recommend?", "What does the leadership handbook recommend?"),
