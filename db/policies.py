@@ -20,6 +20,11 @@ AUDIENCE = f"(client_id IS NULL AND (coach_id IS NULL OR coach_id = {USER})) OR 
 """Whom content is about: the whole tenant, the reader's clients (or the client), or the coach alone."""
 
 
+def quoted(condition: str) -> str:
+    """Return the condition as it stands inside a string literal of SQL."""
+    return condition.replace("'", "''")
+
+
 def _policy(table: str, name: str, command: str, using: str, *, restrictive: bool = False, to: str = "public") -> None:
     kind = "RESTRICTIVE" if restrictive else "PERMISSIVE"
     clauses = {

@@ -50,6 +50,14 @@ class Principal:
         return replace(self, role="system", user_id=None, scopes=frozenset())
 
 
+HAS_PARTITION = "has_partition"
+"""In `session.info`: whether the tenant has a search partition of its own, learnt while binding."""
+
+_BIND = text(
+    "SELECT platform.bind_reader(:tenant, :user, :role), "
+    "to_regclass('rag.' || rag.name_partition(CAST(:tenant AS uuid))) IS NOT NULL AS has_partition"
+)
+
 _engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
 
 
@@ -112,10 +120,10 @@ async def tenant_session(principal: Principal) -> AsyncIterator[AsyncSession]:
     engagement that ended a second ago already counts. Raises `ReaderUnknown`, `StoreUnavailable`.
     """
     async with _transaction() as session:
-        await session.execute(
-            text("SELECT platform.bind_reader(:tenant, :user, :role)"),
-            {"tenant": principal.tenant_id, "user": principal.user_id, "role": principal.role},
+        bound = await session.execute(
+            _BIND, {"tenant": principal.tenant_id, "user": principal.user_id, "role": principal.role}
         )
+        session.info[HAS_PARTITION] = bound.one().has_partition
         yield session
 
 

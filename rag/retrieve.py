@@ -12,12 +12,15 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Invalid
+from db.session import HAS_PARTITION
 from rag.embedding import Embedder
 from rag.lexical import term_indices
 from rag.passages import Passage, Retrieval, Scope
-from rag.retrieve_sql import CANDIDATES, bind_scope, search_statement
+from rag.retrieve_sql import CANDIDATES, SAMPLE, VISIBLE, bind_scope, search_statement
 
 MOST_PASSAGES: Final = 100
+EXACT_UP_TO: Final = 100_000
+"""Chunks a reader may see that are all scored; beyond, a tenant's own indexes choose which ones."""
 LONGEST_QUESTION: Final = 10_000  # characters
 UNITS_A_PASSAGE: Final = 4
 LIKENESS: Final = 0.85
@@ -38,12 +41,20 @@ class UnusableQuestion(Invalid):
 
 
 async def retrieve(
-    session: AsyncSession, embedder: Embedder | None, question: str, *, top_k: int = 10, scope: Scope | None = None
+    session: AsyncSession,
+    embedder: Embedder | None,
+    question: str,
+    *,
+    top_k: int = 10,
+    scope: Scope | None = None,
+    exact_up_to: int = EXACT_UP_TO,
 ) -> Retrieval:
     """Return the `top_k` best passages that the session's reader may see, best first.
 
     Without an embedder, or with another than the tenant's chunks are embedded by, words alone decide. Scores compare
-    only within one result. Raises `UnusableQuestion`.
+    only within one result. A tenant with a search partition of its own is searched by its indexes where the reader may
+    see more than `exact_up_to` chunks and the scope names no part of them; everything else is exact. Raises
+    `UnusableQuestion`.
     """
     if not question.strip() or len(question) > LONGEST_QUESTION or not 1 <= top_k <= MOST_PASSAGES:
         raise UnusableQuestion
@@ -58,7 +69,17 @@ async def retrieve(
     if embedder is not None:
         (vector,) = await embedder.embed([question])
         values |= {"model": embedder.name, "vector": f"[{','.join(f'{x:.5g}' for x in vector.tolist())}]"}
-    rows = (await session.execute(search_statement(scope, with_meaning=embedder is not None), values)).all()
+    by_index = False
+    if embedder is not None and scope == Scope() and session.info.get(HAS_PARTITION):
+        visible = (await session.execute(VISIBLE)).one()
+        by_index = visible.chunks > exact_up_to
+        values |= {
+            "chunks": visible.chunks,
+            "sources": visible.sources,
+            "percent": min(100.0, 100.0 * SAMPLE / max(visible.chunks, 1)),
+        }
+    statement = search_statement(scope, with_meaning=embedder is not None, by_index=by_index)
+    rows = (await session.execute(statement, values)).all()
     found = [row for row in rows if row.id is not None]
     return Retrieval(
         passages=tuple(_join(run) for run in grow(found, top_k)),

@@ -17,6 +17,10 @@ STRETCHES: Final = (2, 4, 6)
 DISCOUNT: Final = 0.75
 """A stretch of n chunks scores its sum over n**0.75: between the sum and the mean, so that one sharp hit and a long
 discussion compete (a scan statistic; Glaz, Naus and Wallenstein, 2001, divide by the root)."""
+INDEXED: Final = 400
+"""Chunks that each index of a large tenant brings; the ten best of an exact search are among them."""
+SAMPLE: Final = 5_000
+"""Chunks, about, from which means and spreads are estimated where not all are scored."""
 REACH: Final = STRETCHES[-1]  # a candidate's own stretches, and the neighbour that supports their ends
 
 _FILTERS: Final = {
@@ -47,20 +51,43 @@ _ASKED: Final = f"""(
     ) weighed
 )"""
 
+_WORDS: Final = f"-(e.lexical <#> {_ASKED}) AS words"
+_OURS: Final = f"e.tenant_id = {_HERE} AND e.registry_id = {_MODEL}"
+
 _SCORED: Final = f"""
 scored AS MATERIALIZED (
-    SELECT e.chunk_id, e.source_id, e.chunk_index, -(e.lexical <#> {_ASKED}) AS words, {{meaning}}
+    SELECT e.chunk_id, e.source_id, e.chunk_index, {_WORDS}, {{meaning}}
     FROM rag.chunk_embeddings e
-    WHERE e.tenant_id = {_HERE} AND e.registry_id = {_MODEL}{{filters}}
+    WHERE {_OURS}{{filters}}
+)"""
+
+# In a tenant with indexes of its own only what they find and what surrounds it is scored. The functions see what the
+# reader sees, and the table is read under its policies all the same.
+_SCORED_NEAR: Final = f"""
+found AS MATERIALIZED (
+    SELECT source_id, chunk_index FROM rag.nearest_chunks(CAST(:vector AS text), {INDEXED})
+    UNION SELECT source_id, chunk_index FROM rag.wordiest_chunks({_ASKED}, CAST(:terms AS int[]), {INDEXED})
+),
+scored AS MATERIALIZED (
+    SELECT DISTINCT ON (near.chunk_id) near.* FROM found, LATERAL (
+        SELECT e.chunk_id, e.source_id, e.chunk_index, {_WORDS}, {{meaning}}
+        FROM rag.chunk_embeddings e
+        WHERE {_OURS} AND e.source_id = found.source_id
+            AND e.chunk_index BETWEEN found.chunk_index - {REACH} AND found.chunk_index + {REACH}
+        OFFSET 0 -- looked up by index for each, whatever the planner guesses
+    ) near
+),
+sampled AS MATERIALIZED (
+    SELECT {_WORDS}, {{meaning}} FROM rag.chunk_embeddings e TABLESAMPLE SYSTEM (:percent) WHERE {_OURS}
 )"""
 
 # Scores become comparable as distances from the mean in standard deviations; where all are equal they say nothing.
 # Plain sums are several times faster than avg and stddev_pop, and scores of one size lose no digits by them.
 _SPREAD: Final = """
 summed AS (
-    SELECT count(*) AS chunks, sum(words) / count(*) AS words_mean, sum(words * words) / count(*) AS words_square,
+    SELECT {chunks} AS chunks, sum(words) / count(*) AS words_mean, sum(words * words) / count(*) AS words_square,
         sum(meaning) / count(meaning) AS meaning_mean, sum(meaning * meaning) / count(meaning) AS meaning_square
-    FROM scored
+    FROM {population}
 ),
 spread AS MATERIALIZED (
     SELECT chunks, words_mean, coalesce(meaning_mean, 0) AS meaning_mean,
@@ -68,7 +95,7 @@ spread AS MATERIALIZED (
             THEN 1 / sqrt(words_square - words_mean ^ 2) ELSE 0 END AS words_scale,
         CASE WHEN meaning_square - meaning_mean ^ 2 > 1e-9 * meaning_square
             THEN 1 / sqrt(meaning_square - meaning_mean ^ 2) ELSE 0 END AS meaning_scale,
-        (SELECT count(*) FROM (SELECT DISTINCT source_id FROM scored) each_once) AS sources
+        {sources} AS sources
     FROM summed
 ),
 best AS MATERIALIZED (
@@ -136,9 +163,18 @@ FROM spread LEFT JOIN (
 ORDER BY found.score DESC, found.id"""
 
 
-def search_statement(scope: Scope, *, with_meaning: bool) -> TextClause:
+VISIBLE: Final = text(
+    f"""
+    SELECT coalesce(sum(pieces), 0) AS chunks, count(*) AS sources FROM ingestion.ingested_objects
+    WHERE tenant_id = {_HERE} AND ingestion_status = 'indexed'
+    """
+)
+"""How much a reader may see: chunks and sources, counted by their objects."""
+
+
+def search_statement(scope: Scope, *, with_meaning: bool, by_index: bool = False) -> TextClause:
     """Return the statement for what the scope narrows; its values come from `bind_scope` and the caller."""
-    return _compose(tuple(name for name in _FILTERS if getattr(scope, name)), with_meaning)
+    return _compose(tuple(name for name in _FILTERS if getattr(scope, name)), with_meaning, by_index)
 
 
 def bind_scope(scope: Scope) -> dict[str, Any]:
@@ -156,17 +192,20 @@ def _fold(labels: Sequence[str]) -> list[str]:
 
 
 @lru_cache(maxsize=256)  # 2 for each of the 128 ways to narrow
-def _compose(filters: tuple[str, ...], with_meaning: bool) -> TextClause:  # arguments are its cache key
+def _compose(filters: tuple[str, ...], with_meaning: bool, by_index: bool) -> TextClause:  # arguments are its cache key
     # Vectors of another model can't be compared with the question's, then words alone decide.
     meaning = (
         f"CASE WHEN {_SAME_MODEL} THEN -(e.embedding <#> CAST(:vector AS halfvec)) END AS meaning"
         if with_meaning
         else "CAST(NULL AS float8) AS meaning"
     )
-    parts = [
-        _SCORED.format(meaning=meaning, filters="".join(f" AND {_FILTERS[name]}" for name in filters)),
-        _SPREAD,
-        _AROUND,
-        _write_stretches(),
-    ]
-    return text(f"WITH {','.join(parts)}{_FOUND}")
+    if by_index:
+        scored = _SCORED_NEAR.format(meaning=meaning)
+        spread = _SPREAD.format(
+            chunks="CAST(:chunks AS bigint)", sources="CAST(:sources AS bigint)", population="sampled"
+        )
+    else:
+        scored = _SCORED.format(meaning=meaning, filters="".join(f" AND {_FILTERS[name]}" for name in filters))
+        each_source = "(SELECT count(*) FROM (SELECT DISTINCT source_id FROM scored) each_once)"
+        spread = _SPREAD.format(chunks="count(*)", sources=each_source, population="scored")
+    return text(f"WITH {','.join([scored, spread, _AROUND, _write_stretches()])}{_FOUND}")

@@ -206,6 +206,7 @@ class ChunkEmbedding(TenantScoped, Audience, Base):
         one_of("source_kind", SOURCE_KINDS),
         Index("ix_chunk_embeddings_source", "tenant_id", "registry_id", "source_id", "chunk_index"),
         Index("ix_chunk_embeddings_chunk_id", "tenant_id", "chunk_id"),
+        Index("ix_chunk_embeddings_client", "tenant_id", "registry_id", "client_id"),
         {"schema": "rag", "postgresql_partition_by": "LIST (tenant_id)"},
     )
 

@@ -98,3 +98,19 @@ def test_partitions_are_made_ahead_once(empty_database: URL) -> None:
         assert more is not None
         assert more[0] > 0
         assert again == (0,)
+
+
+def test_tenants_partitions_go_back_into_the_shared_one(empty_database: URL) -> None:
+    migrate.upgrade(empty_database)
+    tenant = "0198c0de-0000-7000-8000-000000000001"
+    with psycopg.connect(to_libpq_url(empty_database)) as connection:
+        connection.execute("SET ROLE regenesis_owner")
+        connection.execute("SELECT platform.bind_reader(%s, null, 'system')", [tenant])
+        assert connection.execute("SELECT rag.give_partition(%s)", [tenant]).fetchone() == (True,)
+    migrate.downgrade(empty_database, "0006")
+    with psycopg.connect(to_libpq_url(empty_database)) as connection:
+        left = connection.execute(
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'rag.chunk_embeddings'::regclass"
+        ).fetchall()
+    assert left == [("rag.chunk_embeddings_default",)]
+    migrate.upgrade(empty_database)
