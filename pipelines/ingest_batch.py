@@ -15,6 +15,7 @@ from domain.ingestion import KnownObject, StageEnd
 from pipelines.chunk import TranscriptText, chunk_document, chunk_transcript
 from pipelines.index import About, fold_label, index_document, index_transcript, lock_index
 from pipelines.ingest_stages import IngestRun, ObjectOutcome, ObjectTask, Stages, Work
+from pipelines.isolation import WORKERS
 from pipelines.parsed import EmptySource, ParsedDocument, ParsedTranscript
 from pipelines.read import check_size, read_source
 from pipelines.sidecar import BadSidecar, choose_visibility
@@ -56,7 +57,7 @@ async def ingest_batch(run: IngestRun, batch: Sequence[ObjectTask]) -> list[Obje
             work.outcome = _unchanged(work)
     stages = Stages(run)
     await stages.pass_each("read", every, lambda work: _read(run, work), width=READERS)
-    await stages.pass_each("parse", every, lambda work: _parse(run, work), width=len(every))
+    await stages.pass_each("parse", every, lambda work: _parse(run, work), width=WORKERS)
     await stages.pass_each("chunk", every, _chunk, width=1)
     await stages.pass_together("embed", every, lambda works: _embed(run, works))
     await stages.pass_each("index", every, lambda work: _index(run, work), width=WRITERS)
