@@ -206,9 +206,7 @@ class Stages:
         its new version can't be read.
         """
         run = self._run
-        end = StageEnd(
-            work.known.id, work.started_at, datetime.now(UTC), error_code=error.code, error=error.message
-        )
+        end = StageEnd(work.known.id, work.started_at, datetime.now(UTC), error_code=error.code, error=error.message)
         async with tenant_session(run.system) as session:
             await ingestion.finish_stage(session, run.run_id, stage, [end])
             if not isinstance(error, Unavailable):

@@ -152,7 +152,5 @@ async def _switch(system: Principal, ids: dict[str, UUID]) -> bool:
             return False
         # Two statements, one transaction: the index that allows one active model checks row by row.
         await session.execute(update(r).where(r.id == ids["serving"]).values(status="retired"))
-        await session.execute(
-            update(r).where(r.id == ids["building"]).values(status="active", activated_at=func.now())
-        )
+        await session.execute(update(r).where(r.id == ids["building"]).values(status="active", activated_at=func.now()))
         return True

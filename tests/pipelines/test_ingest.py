@@ -102,14 +102,10 @@ async def test_a_session_is_stored_with_all_that_is_said_about_it(organisation: 
     async with tenant_session(organisation.system) as session:
         stored = (await session.execute(text("SELECT * FROM ingestion.ingested_objects"))).one()
         transcript = (await session.execute(text("SELECT * FROM rag.transcripts"))).one()
-        segments = (
-            await session.execute(text("SELECT * FROM rag.transcript_segments ORDER BY segment_index"))
-        ).all()
+        segments = (await session.execute(text("SELECT * FROM rag.transcript_segments ORDER BY segment_index"))).all()
         vectors = (await session.execute(text("SELECT * FROM rag.chunk_embeddings"))).all()
         meeting = (await session.execute(text("SELECT * FROM coaching.coaching_sessions"))).one()
-        attempts = (
-            await session.execute(text("SELECT * FROM ingestion.ingestion_attempts ORDER BY started_at"))
-        ).all()
+        attempts = (await session.execute(text("SELECT * FROM ingestion.ingestion_attempts ORDER BY started_at"))).all()
     assert (stored.ingestion_status, stored.pieces, stored.title) == ("indexed", 1, "Amina's first session")
     assert (stored.client_id, stored.coach_id) == (organisation.client_a.user_id, organisation.coach_a.user_id)
     assert (meeting.external_id, meeting.id) == ("amina-01", stored.coaching_session_id)
