@@ -1,7 +1,7 @@
 """Conversations: what was asked, what was answered, on whose words, and who may still read them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID, uuid5
@@ -178,7 +178,8 @@ async def append_answer(
         tenant_id=tenant_id, id=message_id, session_id=session_id, user_id=user_id, role="assistant",
         content=" ".join(sentence.text for sentence in answer.sentences),
         references={
-            "sentences": [{"text": s.text, "citations": list(s.citations)} for s in answer.sentences], **answer.facts
+            "sentences": [{"text": s.text, "citations": list(s.citations)} for s in answer.sentences],
+            "citations": [_write_span(span) for span in answer.citations], **answer.facts,
         },
     )  # fmt: skip
     session.add(message)
@@ -228,36 +229,34 @@ async def find_answer(session: AsyncSession, run_id: UUID) -> MessageView | None
 
 
 async def _render(session: AsyncSession, messages: Sequence[ChatMessage]) -> list[MessageView]:
-    answers = [message.id for message in messages if message.role == "assistant"]
-    rows: Sequence[MessageCitation] = ()
-    if answers:
-        rows = (
-            await session.scalars(
-                select(MessageCitation)
-                .where(MessageCitation.message_id.in_(answers))
-                .order_by(MessageCitation.message_id, MessageCitation.ordinal)
-            )
-        ).all()
+    # Where an answer points stands in its own row: the rows of message_citations go when their source is indexed
+    # anew, though the same words come back under the same id.
     spans = [
-        CitedSpan(
-            ordinal=row.ordinal, source_id=source_id,
-            source_kind="transcript" if row.transcript_id else "document",
-            chunk_id=row.chunk_id, content_hash=row.content_hash, char_start=row.char_start, char_end=row.char_end,
-        )
-        for row in rows
-        if (source_id := row.transcript_id or row.document_id) is not None
-    ]  # fmt: skip
-    views = await list_citation_views(session, spans)
-    cited: dict[UUID, dict[int, CitationView]] = {}
-    for row, view in zip(rows, views, strict=True):
+        (message.id, _read_span(cited)) for message in messages for cited in message.references.get("citations", ())
+    ]
+    views = await list_citation_views(session, [span for _, span in spans])
+    readable: dict[UUID, dict[int, CitationView]] = {}
+    for (message_id, span), view in zip(spans, views, strict=True):
         if view is not None:
-            cited.setdefault(row.message_id, {})[row.ordinal] = view
-    return [_view_message(message, cited.get(message.id, {})) for message in messages]
+            readable.setdefault(message_id, {})[span.ordinal] = view
+    return [_view_message(message, readable.get(message.id, {})) for message in messages]
+
+
+def _write_span(span: CitedSpan) -> dict[str, Any]:
+    return asdict(span) | {"source_id": str(span.source_id), "chunk_id": span.chunk_id and str(span.chunk_id)}
+
+
+def _read_span(cited: dict[str, Any]) -> CitedSpan:
+    chunk_id = cited["chunk_id"]
+    return CitedSpan(
+        **cited | {"source_id": UUID(cited["source_id"]), "chunk_id": UUID(chunk_id) if chunk_id else None}
+    )
 
 
 def _view_message(message: ChatMessage, readable: dict[int, CitationView]) -> MessageView:
     facts = dict(message.references)
     told = facts.pop("sentences", [])
+    facts.pop("citations", None)
     sentences = tuple(
         SentenceView(text=item["text"], citations=tuple(item["citations"]), withheld=False)
         if readable.keys() >= set(item["citations"])

@@ -125,6 +125,25 @@ async def test_erased_source_is_withheld(organisation: Organisation) -> None:
         assert (await session.scalars(select(MessageCitation))).all() == []
 
 
+async def test_same_words_indexed_anew_stay_readable_and_other_words_do_not(organisation: Organisation) -> None:
+    stored = await store_session(organisation, TURNS)
+    conversation = await tell(
+        organisation, organisation.coach_a, await cite(organisation, stored, 1, (18, 40), "transcript")
+    )
+
+    async def read() -> tuple[str, list[str]]:
+        async with tenant_session(organisation.coach_a) as session:
+            (_, answer) = await chat.list_messages(session, conversation, limit=5)
+        return answer.text, [citation.quote for citation in answer.citations]
+
+    before = await read()
+    assert before == ("Sentence 1. That is all.", ["I called Tobias twice."])
+    await store_session(organisation, TURNS, again=stored)
+    assert await read() == before
+    await store_session(organisation, [*TURNS, ("client", "One more thing.")], again=stored)
+    assert await read() == (f"{chat.WITHHELD} That is all.", [])
+
+
 async def test_messages_are_never_changed(organisation: Organisation) -> None:
     await tell(organisation, organisation.coach_a)
     for reader in (organisation.coach_a, organisation.system):

@@ -55,8 +55,12 @@ async def store_session(
     coach: Principal | None = None,
     visibility: str = "client_visible",
     external_id: str | None = None,
+    again: Stored | None = None,
 ) -> Stored:
-    """Index a session of (speaker, words); "coach" and "client" are the two people, ten seconds a turn."""
+    """Index a session of (speaker, words); "coach" and "client" are the two people, ten seconds a turn.
+
+    `again` indexes the object of an earlier one anew.
+    """
     client, coach = client or organisation.client_a, coach or organisation.coach_a
     client_id, coach_id = require_id(client), require_id(coach)
     spoken = [Turn(speaker, words, 10.0 * n, 10.0 * n + 9) for n, (speaker, words) in enumerate(turns)]
@@ -69,7 +73,9 @@ async def store_session(
             topic=None,
         )  # fmt: skip
         about = About(
-            object_id=await _add_object(session, organisation, visibility, client_id, coach_id), title=title,
+            object_id=again.object_id
+            if again
+            else await _add_object(session, organisation, visibility, client_id, coach_id), title=title,
             visibility=visibility, client_id=client_id, coach_id=coach_id, held_at=held_at,
             coaching_session_id=meeting, speaker_ids={"coach": coach_id, "client": client_id},
         )  # fmt: skip
