@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 
+from cli.addresses import Addresses
 from cli.checklist import Checklist
 from cli.children import POLL_SECONDS, Children
 from cli.console import run_together
 from cli.run_file import RunNotes
-from cli.services import ensure_port_free
 from core.settings import Settings
 from core.storage import open_store
 from db import migrate
@@ -28,38 +28,6 @@ INGEST = "ingest-sources/ingest-sources"
 """The deployment that makes a source searchable."""
 READY_SECONDS = 120
 """The slowest needs about five seconds on two quiet cores; on a busy machine much longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the API and the flow server listen; `flow_api_url` is set where somebody else runs the flow server."""
-
-    host: str
-    port: int
-    prefect_port: int
-    given_flow_api_url: str | None
-
-    @property
-    def api_url(self) -> str:
-        """The API's address as this machine reaches it."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-    @property
-    def flow_ui_url(self) -> str:
-        """The flow server's pages."""
-        return self.flow_api_url.removesuffix("/api")
-
-    @property
-    def flow_api_url(self) -> str:
-        """The flow server's API."""
-        return self.given_flow_api_url or f"http://127.0.0.1:{self.prefect_port}/api"
-
-    def ensure_free(self) -> None:
-        """Raise `PortInUse` before anything is started in vain."""
-        ensure_port_free(self.host, self.port, "--port")
-        if self.given_flow_api_url is None:
-            ensure_port_free("127.0.0.1", self.prefect_port, "--prefect-port")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.addresses import Addresses
 from cli.ask import answer_question, print_answer
 from cli.checklist import Checklist
 from cli.console import run_together
 from cli.first_start import KEYS, SampleKey, SampleTenant, found_sample, get_sample_keys, read_sample
 from cli.runs import run_deployment
-from cli.stack import INGEST, Addresses
+from cli.stack import INGEST
 from core.settings import Settings
 from domain.identity import get_principal
 
