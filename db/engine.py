@@ -14,6 +14,7 @@ def build_engine(url: str, settings: DatabaseSettings) -> AsyncEngine:
         max_overflow=settings.pool_size,
         pool_pre_ping=True,
         pool_timeout=30,
+        hide_parameters=True,  # an error must not carry people's words into the logs
         connect_args={
             "application_name": "regenesis",
             "connect_timeout": 10,

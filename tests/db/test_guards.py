@@ -9,6 +9,7 @@ from sqlalchemy import create_engine, delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from core.settings import Settings
+from db.base import Base
 from db.locate import owner_url
 from db.models import (
     ChatMessage,
@@ -228,3 +229,18 @@ async def test_system_principal_belongs_to_no_user(organisation: Organisation) -
         async with tenant_session(forged):
             pass
     assert organisation.coach_a.as_system() == Principal(organisation.tenant_id, "system")
+
+
+async def test_tenant_goes_with_everything_it_has(organisation: Organisation) -> None:
+    async with tenant_session(organisation.system) as session:
+        await store_material(
+            session,
+            organisation.tenant_id,
+            [Material(uuid4(), kind, "client_visible", None, None) for kind in ("transcript", "document")],
+        )
+    async with tenant_session(organisation.system) as session:
+        await session.execute(delete(Tenant))
+    async with tenant_session(organisation.system) as session:
+        for table in Base.metadata.tables.values():
+            if "tenant_id" in table.columns:
+                assert await session.scalar(select(func.count()).select_from(table)) == 0, table.fullname

@@ -12,19 +12,31 @@ down_revision = "0004"
 
 COUNT_TERMS = """
 CREATE FUNCTION rag.count_terms() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    sign int := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
 BEGIN
     -- Rows are locked in the order of their terms, so two writers wait for each other but never deadlock.
-    INSERT INTO rag.term_frequencies AS f (tenant_id, term, chunks)
-    SELECT tenant_id, term, sign * count(*) FROM (
-        SELECT tenant_id, unnest(terms) AS term FROM changed UNION ALL SELECT tenant_id, 0 FROM changed
-    ) counted GROUP BY tenant_id, term ORDER BY tenant_id, term
-    ON CONFLICT (tenant_id, term) DO UPDATE SET chunks = f.chunks + excluded.chunks;
-    IF sign < 0 THEN
-        DELETE FROM rag.term_frequencies f USING (SELECT DISTINCT tenant_id FROM changed) c
-        WHERE f.tenant_id = c.tenant_id AND f.chunks <= 0;
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO rag.term_frequencies AS f (tenant_id, term, chunks)
+        SELECT tenant_id, term, count(*) FROM (
+            SELECT tenant_id, unnest(terms) AS term FROM changed UNION ALL SELECT tenant_id, 0 FROM changed
+        ) counted GROUP BY tenant_id, term ORDER BY tenant_id, term
+        ON CONFLICT (tenant_id, term) DO UPDATE SET chunks = f.chunks + excluded.chunks;
+        RETURN NULL;
     END IF;
+    -- No insert here: where the whole tenant goes, its counts may be gone before its chunks.
+    PERFORM FROM rag.term_frequencies f
+    WHERE f.tenant_id IN (SELECT tenant_id FROM changed)
+      AND (f.term = 0 OR f.term IN (SELECT unnest(terms) FROM changed))
+    ORDER BY f.tenant_id, f.term FOR UPDATE;
+    UPDATE rag.term_frequencies f SET chunks = f.chunks - gone.chunks
+    FROM (
+        SELECT tenant_id, term, count(*) AS chunks FROM (
+            SELECT tenant_id, unnest(terms) AS term FROM changed UNION ALL SELECT tenant_id, 0 FROM changed
+        ) counted GROUP BY tenant_id, term
+    ) gone
+    WHERE f.tenant_id = gone.tenant_id AND f.term = gone.term;
+    DELETE FROM rag.term_frequencies f
+    USING (SELECT DISTINCT tenant_id FROM changed) c
+    WHERE f.tenant_id = c.tenant_id AND f.chunks <= 0;
     RETURN NULL;
 END $$
 """
