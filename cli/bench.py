@@ -1,11 +1,12 @@
 """`regenesis bench`: how fast this is on this machine."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.console import JsonOption, get_console, print_json, run_async
+from cli.console import JsonOption, get_console, measure, print_json, run_async
 
 app = typer.Typer(help="Measure how fast this is here.", no_args_is_help=True)
 
@@ -46,6 +47,31 @@ def embed(
 
 
 @app.command()
+def ingest(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Files to ingest, without a manifest.")],
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds; the median counts.")] = 1,
+    *,
+    peer: Annotated[bool, typer.Option(help="Let LlamaIndex's pipeline ingest it too.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Ingest a folder into a throw-away organisation, again without a change, and beside LlamaIndex."""
+    from evaluation.bench_ingest import bench_ingest
+
+    report = run_async(measure(bench_ingest(folder, rounds=rounds, peer=peer)), needs_store=False)
+    if as_json:
+        print_json(report.to_json())
+        return
+    typer.echo(f"{report.objects:,} objects ({report.failed:,} failed) in {report.first_seconds:.1f} s")
+    typer.echo(f"{report.chunks:,} chunks, {report.chunks_per_second:,.0f} a second")
+    typer.echo(f"{report.embedder_share:.0%} of the time in the embedder")
+    typer.echo(
+        f"again: {report.again_seconds:.2f} s ({report.again_share:.1%}), {report.again_rows_changed:,} rows changed"
+    )
+    if report.peer_seconds is not None:
+        typer.echo(f"LlamaIndex: {report.peer_seconds:.1f} s, {report.ratio:.1f} times as long")
+
+
+@app.command()
 def retrieval(
     sizes: Annotated[str, typer.Option(help="Chunks of the organisations, by commas.")] = "500,5000,50000",
     questions: Annotated[int, typer.Option(min=1, max=10_000, help="Questions asked of each.")] = 50,
@@ -65,7 +91,7 @@ def retrieval(
         raise Invalid(f"{sizes!r} are no sizes; give whole numbers with commas, such as 500,5000.") from error
     if not chunks or not all(1 <= size <= 1_000_000 for size in chunks):
         raise Invalid("A size lies between 1 and 1,000,000 chunks; choose within.")
-    report = run_async(bench_retrieval(chunks, questions=questions, llamaindex=peer))
+    report = run_async(measure(bench_retrieval(chunks, questions=questions, llamaindex=peer)), needs_store=False)
     if as_json:
         print_json(report.to_json())
         return

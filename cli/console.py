@@ -81,9 +81,9 @@ def run_async(work: Coroutine[Any, Any, T], *, needs_store: bool = True) -> T:
     try:
         return asyncio.run(closing())
     except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) in MISSING:
+        if getattr(error.orig, "sqlstate", None) in MISSING and not _is_migrated():
             raise StoreNotReady from error
-        raise
+        raise  # something else is missing, which is a defect
 
 
 async def run_together(*work: Coroutine[Any, Any, None]) -> None:
@@ -94,6 +94,26 @@ async def run_together(*work: Coroutine[Any, Any, None]) -> None:
                 group.create_task(one)
     except* AppError as failures:
         raise failures.exceptions[0] from None
+
+
+async def measure(work: Coroutine[Any, Any, T]) -> T:
+    """Run work that founds a throw-away organisation, on a store that is made or migrated first where it must be."""
+    from core.settings import get_settings
+    from db.locate import owner_url
+    from db.migrate import upgrade
+
+    await asyncio.to_thread(lambda: upgrade(owner_url(get_settings())))
+    return await work
+
+
+def _is_migrated() -> bool:
+    from core.settings import get_settings
+    from db.locate import app_url
+    from db.migrate import current_and_head
+    from db.provision import to_driver_url
+
+    current, head = current_and_head(to_driver_url(app_url(get_settings())))
+    return current == head
 
 
 def has_store() -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.console import JsonOption, get_console, print_json, run_async
+from cli.console import JsonOption, get_console, measure, print_json, run_async
 
 if TYPE_CHECKING:
     from evaluation.retrieval import RetrievalReport
@@ -34,15 +34,10 @@ def retrieval(
     from core.settings import get_settings
 
     async def work() -> "RetrievalReport":
-        import asyncio
-
-        from db import migrate
-        from db.locate import owner_url
         from evaluation.retrieval import evaluate_retrieval
         from pipelines.ingest import load_embedder
 
         settings = get_settings()
-        await asyncio.to_thread(lambda: migrate.upgrade(owner_url(settings)))
         return await evaluate_retrieval(
             suite,
             await load_embedder(settings),
@@ -52,7 +47,7 @@ def retrieval(
             every_kind=every_kind,
         )
 
-    report = run_async(work(), needs_store=False)
+    report = run_async(measure(work()), needs_store=False)
     if as_json:
         print_json(report.to_json())
         return
