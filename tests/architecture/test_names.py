@@ -14,8 +14,9 @@ LONGEST_FILE = 500
 
 
 def modules() -> Iterator[Path]:
+    """Every module but the migrations, which are written once and never touched again."""
     for package in PACKAGES:
-        yield from sorted((ROOT / package).rglob("*.py"))
+        yield from (path for path in sorted((ROOT / package).rglob("*.py")) if path.parent.name != "versions")
 
 
 def parsed() -> Iterator[tuple[Path, ast.Module]]:
@@ -34,9 +35,7 @@ def test_no_flow_file_bears_a_package_name() -> None:
 
 
 def test_every_module_says_why_it_exists() -> None:
-    silent = [
-        path for path, tree in parsed() if tree.body and not ast.get_docstring(tree) and "versions" not in path.parts
-    ]
+    silent = [path for path, tree in parsed() if tree.body and not ast.get_docstring(tree)]
     assert not silent
 
 
