@@ -25,6 +25,8 @@ from core.settings import Settings
 from pipelines.transcripts import find_transcript_format, parse_transcript
 from tests.cli.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LONG = 240
 HOLDER = """
