@@ -17,7 +17,7 @@ STRETCHES: Final = (2, 4, 6)
 DISCOUNT: Final = 0.75
 """A stretch of n chunks scores its sum over n**0.75: between the sum and the mean, so that one sharp hit and a long
 discussion compete (a scan statistic; Glaz, Naus and Wallenstein, 2001, divide by the root)."""
-INDEXED: Final = 400
+INDEXED: Final = 800
 """Chunks that each index of a large tenant brings; the ten best of an exact search are among them."""
 SAMPLE: Final = 5_000
 """Chunks, about, from which means and spreads are estimated where not all are scored."""
@@ -61,24 +61,32 @@ scored AS MATERIALIZED (
     WHERE {_OURS}{{filters}}
 )"""
 
-# In a tenant with indexes of its own only what they find and what surrounds it is scored. The functions see what the
-# reader sees, and the table is read under its policies all the same.
-_SCORED_NEAR: Final = f"""
+# In a tenant with indexes of its own only what they find is scored, and means and spreads come from a sample. The
+# functions see what the reader sees, and the table is read under its policies all the same.
+_MET: Final = f"""
 found AS MATERIALIZED (
     SELECT source_id, chunk_index FROM rag.nearest_chunks(CAST(:vector AS text), {INDEXED})
     UNION SELECT source_id, chunk_index FROM rag.wordiest_chunks({_ASKED}, CAST(:terms AS int[]), {INDEXED})
 ),
-scored AS MATERIALIZED (
-    SELECT DISTINCT ON (near.chunk_id) near.* FROM found, LATERAL (
-        SELECT e.chunk_id, e.source_id, e.chunk_index, {_WORDS}, {{meaning}}
-        FROM rag.chunk_embeddings e
-        WHERE {_OURS} AND e.source_id = found.source_id
-            AND e.chunk_index BETWEEN found.chunk_index - {REACH} AND found.chunk_index + {REACH}
-        OFFSET 0 -- looked up by index for each, whatever the planner guesses
-    ) near
+met AS MATERIALIZED (
+    SELECT each_found.* FROM found, LATERAL (
+        SELECT e.chunk_id, e.source_id, e.chunk_index, {_WORDS}, {{meaning}} FROM rag.chunk_embeddings e
+        WHERE {_OURS} AND e.source_id = found.source_id AND e.chunk_index = found.chunk_index
+        OFFSET 0 -- looked up by index one by one, whatever the planner guesses
+    ) each_found
 ),
 sampled AS MATERIALIZED (
     SELECT {_WORDS}, {{meaning}} FROM rag.chunk_embeddings e TABLESAMPLE SYSTEM (:percent) WHERE {_OURS}
+)"""
+
+_SCORED_AROUND: Final = f"""
+scored AS MATERIALIZED (
+    SELECT DISTINCT ON (near.chunk_id) near.* FROM best, LATERAL (
+        SELECT e.chunk_id, e.source_id, e.chunk_index, {_WORDS}, {{meaning}} FROM rag.chunk_embeddings e
+        WHERE {_OURS} AND e.source_id = best.source_id
+            AND e.chunk_index BETWEEN best.chunk_index - {REACH} AND best.chunk_index + {REACH}
+        OFFSET 0
+    ) near
 )"""
 
 # Scores become comparable as distances from the mean in standard deviations; where all are equal they say nothing.
@@ -99,7 +107,7 @@ spread AS MATERIALIZED (
     FROM summed
 ),
 best AS MATERIALIZED (
-    SELECT source_id, chunk_index FROM scored, spread
+    SELECT source_id, chunk_index FROM {candidates}, spread
     WHERE meaning IS NOT NULL OR words > 0
     ORDER BY words * words_scale + coalesce(meaning, 0) * meaning_scale DESC, chunk_id LIMIT :candidates
 )"""
@@ -200,12 +208,16 @@ def _compose(filters: tuple[str, ...], with_meaning: bool, by_index: bool) -> Te
         else "CAST(NULL AS float8) AS meaning"
     )
     if by_index:
-        scored = _SCORED_NEAR.format(meaning=meaning)
-        spread = _SPREAD.format(
-            chunks="CAST(:chunks AS bigint)", sources="CAST(:sources AS bigint)", population="sampled"
-        )
+        parts = [
+            _MET.format(meaning=meaning),
+            _SPREAD.format(chunks="CAST(:chunks AS bigint)", sources="CAST(:sources AS bigint)",
+                           population="sampled", candidates="met"),
+            _SCORED_AROUND.format(meaning=meaning),
+        ]  # fmt: skip
     else:
-        scored = _SCORED.format(meaning=meaning, filters="".join(f" AND {_FILTERS[name]}" for name in filters))
         each_source = "(SELECT count(*) FROM (SELECT DISTINCT source_id FROM scored) each_once)"
-        spread = _SPREAD.format(chunks="count(*)", sources=each_source, population="scored")
-    return text(f"WITH {','.join([scored, spread, _AROUND, _write_stretches()])}{_FOUND}")
+        parts = [
+            _SCORED.format(meaning=meaning, filters="".join(f" AND {_FILTERS[name]}" for name in filters)),
+            _SPREAD.format(chunks="count(*)", sources=each_source, population="scored", candidates="scored"),
+        ]
+    return text(f"WITH {','.join([*parts, _AROUND, _write_stretches()])}{_FOUND}")

@@ -67,7 +67,7 @@ END $$
 NEAREST_CHUNKS = """
 CREATE FUNCTION rag.nearest_chunks(meaning text, most int) RETURNS TABLE (source_id uuid, chunk_index int)
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
-SET hnsw.iterative_scan = 'relaxed_order' SET hnsw.ef_search = 400 SET hnsw.max_scan_tuples = 100000 AS $$
+SET hnsw.iterative_scan = 'relaxed_order' SET hnsw.ef_search = 800 SET hnsw.max_scan_tuples = 100000 AS $$
 -- The chunks nearest to a vector by the tenant's own index, as the reader; none where it has no partition.
 -- The statement is written anew for each model, as only a literal lets PostgreSQL use a partial index.
 DECLARE
