@@ -17,6 +17,7 @@ from cli.runs import run_deployment
 from cli.stack import INGEST
 from core.settings import Settings
 from domain.identity import get_principal
+from pipelines.ingest import is_up_to_date, load_embedder
 
 if TYPE_CHECKING:
     from rag.answer import Done
@@ -37,7 +38,7 @@ async def prepare(settings: Settings, addresses: Addresses, checklist: Checklist
         founded = await found_sample()
         keys = await get_sample_keys(settings.home)
         step.detail = f"{founded} organisations founded" if founded else "there already"
-    await run_together(*(_ingest(tenant, addresses, checklist) for tenant in sample.tenants))
+    await run_together(*(_ingest(tenant, settings, addresses, checklist) for tenant in sample.tenants))
     with checklist.step("first answer"):
         reader = await get_principal(sample.welcome.tenant, sample.welcome.user)
         done = await answer_question(settings, reader, sample.welcome.question)
@@ -90,12 +91,15 @@ def _show_request(console: Console, addresses: Addresses, greeting: Greeting) ->
     )
 
 
-async def _ingest(tenant: SampleTenant, addresses: Addresses, checklist: Checklist) -> None:
+async def _ingest(tenant: SampleTenant, settings: Settings, addresses: Addresses, checklist: Checklist) -> None:
     with checklist.step(f"material of {tenant.slug}") as step:
 
         def show(percent: float) -> None:
             step.detail = f"{percent:.0f} %"
 
+        if await is_up_to_date(tenant.id, str(tenant.folder), await load_embedder(settings), settings):
+            step.detail = "unchanged since the last start"
+            return
         parameters = {"tenant_id": str(tenant.id), "source": str(tenant.folder)}
         run = await run_deployment(addresses.flow_api_url, INGEST, parameters, on_progress=show)
         step.detail = run["state"]["message"] or run["state_name"]

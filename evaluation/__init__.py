@@ -1,0 +1,1 @@
+"""Measuring: retrieval on public suites, speed beside named peers."""

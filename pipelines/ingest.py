@@ -15,7 +15,7 @@ from domain import ingestion
 from domain.identity import UserNotFound
 from pipelines.chunk import CHUNKER_VERSION
 from pipelines.index import INDEX_VERSION, ensure_registry, lock_index, withdraw_objects
-from pipelines.ingest_batch import ingest_batch
+from pipelines.ingest_batch import ingest_batch, is_unchanged
 from pipelines.ingest_plan import Plan, Seen, make_plan
 from pipelines.ingest_stages import IngestRun, ObjectOutcome, ObjectTask
 from pipelines.read import ReadLimits
@@ -112,6 +112,23 @@ async def ingest_source(
     )  # fmt: skip
     log.info("source ingested", source=source.uri, run_id=run_id, summary=report.summarize())
     return report
+
+
+async def is_up_to_date(tenant_id: UUID, address: str, embedder: Embedder, settings: Settings | None = None) -> bool:
+    """Tell from the listing alone, reading no object, that a run over the source would change nothing.
+
+    Raises what listing the source raises, and `OtherModelActive`.
+    """
+    source = await open_source(address, (settings or get_settings()).storage)
+    listing = await list_source(source)
+    seen = Seen(source, listing, parse_manifests(listing.manifests), Sidecar())
+    async with tenant_session(Principal(tenant_id, "system")) as session:
+        await ensure_registry(session, embedder)
+        known = await ingestion.list_known(session, await ingestion.ensure_source(session, source.uri))
+    there = {key for key, one in known.items() if one.status != "vanished"}
+    return there == listing.objects.keys() and all(
+        is_unchanged(seen.make_task(key, known[key]), known[key], PIPELINE_VERSION) for key in there
+    )
 
 
 async def _open_run(tenant_id: UUID, run_id: str, seen: Seen, embedder: Embedder, settings: Settings) -> IngestRun:

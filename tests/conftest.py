@@ -7,7 +7,7 @@ are tested and row-level security itself keeps the tests apart.
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,3 +59,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the public development data is not at {folder}; set REGENESIS_TEST_DATA to its folder")
     return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where skips are forbidden, let a test that lacks a service fail; the public data may be absent all the same."""
+    report = yield
+    if report.skipped and os.environ.get("REGENESIS_TEST_FORBID_SKIP") and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if "public development data" not in reason:
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} was skipped where no test may be: {reason}"
+    return report

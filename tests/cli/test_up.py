@@ -162,7 +162,7 @@ def test_second_start_ingests_nothing_serves_and_stops_on_sigterm(home: Home, tm
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, out + err
-    assert len(re.findall(r"\d+ unchanged; 0 chunks", out)) == len(read_sample().tenants), out
+    assert out.count("unchanged since the last start") == len(read_sample().tenants), out
     assert "curl " in out
     assert f":{home.prefect_port}" in out
     assert "Stopped." in out

@@ -28,7 +28,7 @@ NO_TRANSCRIPTS = {"tldr.json", "key_decisions.json", "summary.json", "transcript
 
 pytestmark = pytest.mark.skipif(
     not FORMATS.is_dir(),
-    reason="the transcript files are not here; set REGENESIS_TEST_DATA to the folder that holds them",
+    reason="the public development data is not here; set REGENESIS_TEST_DATA to its folder",
 )
 
 
