@@ -3,7 +3,7 @@
 from prefect.context import FlowRunContext
 from prefect.runtime import deployment
 
-from core.errors import AppError
+from core.errors import Conflict
 from core.logging import configure_logging
 from core.settings import get_settings
 from db.session import close_store
@@ -11,7 +11,7 @@ from db.session import close_store
 MAX_STARTS = 5
 
 
-class RunGivenUp(AppError):
+class RunGivenUp(Conflict):
     """This run died too often; look at its logs, mend the cause, and start a new run."""
 
 

@@ -1,6 +1,8 @@
 """Log lines are JSON when a program reads them, and carry their ids."""
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -25,3 +27,17 @@ def test_lines_carry_the_ids_of_their_request(capsys: pytest.CaptureFixture[str]
     assert inside["component"] == "test"
     assert inside["chunks"] == 3
     assert "request_id" not in outside
+
+
+def test_standard_error_may_be_replaced_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", first)
+    configure_logging(LogSettings(level="INFO", format="json"))
+    try:
+        first.close()
+        monkeypatch.setattr(sys, "stderr", second)
+        get_logger("test").info("still heard")
+    finally:
+        monkeypatch.undo()
+        configure_logging(get_settings().log)
+    assert "still heard" in second.getvalue()

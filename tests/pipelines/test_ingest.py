@@ -18,7 +18,7 @@ from domain import ingestion
 from domain.identity import UserNotFound
 from domain.ingestion import SourceBusy
 from pipelines import ingest_plan
-from pipelines.ingest import IngestReport, ingest_source, is_up_to_date
+from pipelines.ingest import IngestReport, ingest_source
 from pipelines.ingest_batch import ingest_batch
 from pipelines.ingest_plan import NothingThere
 from pipelines.read import read_source
@@ -494,21 +494,3 @@ async def test_tenants_do_not_meet_over_one_folder(organisation: Organisation, t
         async with tenant_session(mine.system) as session:
             for table in ("ingestion.ingested_objects", "rag.documents", "rag.document_chunks"):
                 assert list(await session.scalars(text(f"SELECT tenant_id FROM {table}"))) == [mine.tenant_id]
-
-
-async def test_a_listing_tells_whether_a_run_would_change_anything(organisation: Organisation, tmp_path: Path) -> None:
-    async def up_to_date() -> bool:
-        return await is_up_to_date(organisation.tenant_id, str(tmp_path), HashEmbedder())
-
-    _write(tmp_path, guide__md=GUIDE, session__vtt=SESSION)
-    assert not await up_to_date()
-    await _ingest(organisation, tmp_path)
-    assert await up_to_date()
-    _write(tmp_path, more__md=GUIDE)
-    assert not await up_to_date()
-    (tmp_path / "more.md").unlink()
-    assert await up_to_date()
-    (tmp_path / "guide.md").unlink()
-    assert not await up_to_date()
-    await _ingest(organisation, tmp_path)
-    assert await up_to_date()
