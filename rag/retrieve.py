@@ -19,7 +19,7 @@ from rag.passages import Passage, Retrieval, Scope
 from rag.retrieve_sql import CANDIDATES, SAMPLE, VISIBLE, bind_scope, search_statement
 
 MOST_PASSAGES: Final = 100
-EXACT_UP_TO: Final = 100_000
+EXACT_UP_TO: Final = 30_000
 """Chunks a reader may see that are all scored; beyond, a tenant's own indexes choose which ones."""
 LONGEST_QUESTION: Final = 10_000  # characters
 UNITS_A_PASSAGE: Final = 4

@@ -19,7 +19,7 @@ DISCOUNT: Final = 0.75
 discussion compete (a scan statistic; Glaz, Naus and Wallenstein, 2001, divide by the root)."""
 INDEXED: Final = 800
 """Chunks that each index of a large tenant brings; the ten best of an exact search are among them."""
-SAMPLE: Final = 5_000
+SAMPLE: Final = 10_000
 """Chunks, about, from which means and spreads are estimated where not all are scored."""
 REACH: Final = STRETCHES[-1]  # a candidate's own stretches, and the neighbour that supports their ends
 
