@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -262,7 +262,7 @@ async def _narrow_to_sessions(session: AsyncSession, base: Understanding, spoken
     words = f"{spoken.words} ({' and '.join(format_day(day) for day in days[:3])}{' …' if len(days) > 3 else ''})"
     match spoken.relation:
         case "since" | "after":  # that session itself is the baseline, not news
-            scope = replace(base.scope, held_from=_just_after(days[-1]))
+            scope = replace(base.scope, held_from=days[-1] + timedelta(microseconds=1))
             words = f"after {words}"
         case "before" | "until":
             scope = replace(base.scope, held_until=days[0])
@@ -270,10 +270,6 @@ async def _narrow_to_sessions(session: AsyncSession, base: Understanding, spoken
         case _:
             scope = _limit_to(base.scope, chosen)
     return replace(base, scope=scope, words=words)
-
-
-def _just_after(moment: datetime) -> datetime:
-    return moment.replace(microsecond=moment.microsecond + 1) if moment.microsecond < 999_999 else moment
 
 
 def _limit_to(scope: Scope, chosen: Sequence[_Session]) -> Scope:

@@ -92,7 +92,7 @@ async def ask_in_chat_session(
     *, key: IdempotencyKey = None,
 ) -> EventStream:  # fmt: skip
     """Ask; the answer comes as server-sent events, every sentence of it cited."""
-    events = answer(assistant, principal, body.question, session_id=session_id, key=key)
+    events = answer(assistant, principal, body.content, session_id=session_id, key=key)
     first = await anext(events)  # what fails before the first byte still is a plain problem
     return EventStream(_stream(first, events, request.state.request_id))
 

@@ -110,7 +110,7 @@ class QuestionIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    question: CleanText = Field(min_length=1, max_length=MAX_QUESTION)
+    content: CleanText = Field(min_length=1, max_length=MAX_QUESTION)
 
 
 class SentenceOut(BaseModel):

@@ -86,7 +86,7 @@ async def test_ids_of_another_tenant_do_not_exist(organisation: Organisation, co
         assert (await connect(foreign).get(path)).status_code == 404, path
         assert (await connect("client_c").get(path)).status_code == (200 if "documents" in path else 404), path
     asked = await connect(foreign).post(
-        f"/v1/chat/sessions/{created.json()['id']}/messages", json={"question": "What was said?"}
+        f"/v1/chat/sessions/{created.json()['id']}/messages", json={"content": "What was said?"}
     )
     assert asked.status_code == 404
 

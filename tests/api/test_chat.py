@@ -26,7 +26,7 @@ TURNS = [
     ("coach", "And how is the sleep?"),
     ("client", "Five hours. The pager wakes me twice a night."),
 ]
-QUESTION = {"question": "What did Amina Diallo say about the pager?"}
+QUESTION = {"content": "What did Amina Diallo say about the pager?"}
 
 
 def read_events(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -91,7 +91,7 @@ async def test_same_key_opens_and_asks_once(connect: Connect, session_url: str) 
     ]
     assert texts[0] == texts[1]
     assert len((await coach.get(f"{session_url}/messages")).json()["items"]) == 2
-    clash = await coach.post(f"{session_url}/messages", json={"question": "Another?"}, headers=key)
+    clash = await coach.post(f"{session_url}/messages", json={"content": "Another?"}, headers=key)
     assert clash.status_code == 409
 
 
@@ -129,7 +129,7 @@ async def test_session_about_a_client_keeps_to_them(organisation: Organisation, 
     await store_session(organisation, [("client", "The pager is Daniel's own idea.")], client=organisation.client_b)
     created = await connect("coach_a").post("/v1/chat/sessions", json={"client_id": str(organisation.client_b.user_id)})
     reply = await connect("coach_a").post(
-        f"/v1/chat/sessions/{created.json()['id']}/messages", json={"question": "What was said about the pager?"}
+        f"/v1/chat/sessions/{created.json()['id']}/messages", json={"content": "What was said about the pager?"}
     )
     done = read_events(reply.text)[-1][1]
     assert done["coverage"]["sessions_in_scope"] == 1
@@ -138,7 +138,7 @@ async def test_session_about_a_client_keeps_to_them(organisation: Organisation, 
 
 async def test_unusable_questions_are_plain_problems(connect: Connect, session_url: str) -> None:
     for question in ("", "   ", "x" * 4_001):
-        reply = await connect("coach_a").post(f"{session_url}/messages", json={"question": question})
+        reply = await connect("coach_a").post(f"{session_url}/messages", json={"content": question})
         assert reply.status_code == 422
         assert reply.headers["content-type"] == "application/problem+json"
 

@@ -26,7 +26,7 @@ async def test_hostile_text_is_never_a_defect(connect: Connect, text: str) -> No
     session_url = f"/v1/chat/sessions/{created.json()['id']}"
     bodies = [
         ("/v1/chat/sessions", {"title": text}),
-        (f"{session_url}/messages", {"question": text}),
+        (f"{session_url}/messages", {"content": text}),
         ("/v1/search", {"query": text}),
         ("/v1/search", {"query": "harbour", "speakers": [text]}),
         ("/v1/chat/completions", {"model": "sasha", "messages": [{"role": "user", "content": text}]}),
@@ -47,7 +47,7 @@ async def test_hostile_text_is_never_a_defect(connect: Connect, text: str) -> No
         assert reply.status_code in {404, 422}, path
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"question": 5}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"content": 5}'])
 async def test_broken_bodies_are_problems(connect: Connect, body: bytes) -> None:
     for path in ("/v1/search", "/v1/chat/completions", f"/v1/chat/sessions/{uuid4()}/messages"):
         reply = await connect("coach_a").post(path, content=body, headers={"Content-Type": "application/json"})
