@@ -49,17 +49,13 @@ DECLARE
     wrong bigint;
 BEGIN
     CASE TG_TABLE_NAME
-    WHEN 'transcripts', 'documents' THEN
+    WHEN 'transcripts', 'documents', 'document_chunks' THEN
         SELECT count(*) INTO wrong FROM changed c
         JOIN ingestion.ingested_objects p ON p.tenant_id = c.tenant_id AND p.id = c.object_id
         WHERE (c.visibility, c.client_id, c.coach_id) IS DISTINCT FROM (p.visibility, p.client_id, p.coach_id);
     WHEN 'transcript_segments' THEN
         SELECT count(*) INTO wrong FROM changed c
         JOIN rag.transcripts p ON p.tenant_id = c.tenant_id AND p.id = c.transcript_id
-        WHERE (c.visibility, c.client_id, c.coach_id) IS DISTINCT FROM (p.visibility, p.client_id, p.coach_id);
-    WHEN 'document_chunks' THEN
-        SELECT count(*) INTO wrong FROM changed c
-        JOIN ingestion.ingested_objects p ON p.tenant_id = c.tenant_id AND p.id = c.object_id
         WHERE (c.visibility, c.client_id, c.coach_id) IS DISTINCT FROM (p.visibility, p.client_id, p.coach_id);
     ELSE
         SELECT count(*) INTO wrong FROM changed c
