@@ -24,8 +24,7 @@ BEGIN
     END IF;
     -- No insert here: where the whole tenant goes, its counts may be gone before its chunks.
     PERFORM FROM rag.term_frequencies f
-    WHERE f.tenant_id IN (SELECT tenant_id FROM changed)
-      AND (f.term = 0 OR f.term IN (SELECT unnest(terms) FROM changed))
+    WHERE f.tenant_id IN (SELECT tenant_id FROM changed) AND (f.term = 0 OR f.term IN (SELECT unnest(terms) FROM changed))
     ORDER BY f.tenant_id, f.term FOR UPDATE;
     UPDATE rag.term_frequencies f SET chunks = f.chunks - gone.chunks
     FROM (
@@ -34,8 +33,7 @@ BEGIN
         ) counted GROUP BY tenant_id, term
     ) gone
     WHERE f.tenant_id = gone.tenant_id AND f.term = gone.term;
-    DELETE FROM rag.term_frequencies f
-    USING (SELECT DISTINCT tenant_id FROM changed) c
+    DELETE FROM rag.term_frequencies f USING (SELECT DISTINCT tenant_id FROM changed) c
     WHERE f.tenant_id = c.tenant_id AND f.chunks <= 0;
     RETURN NULL;
 END $$
