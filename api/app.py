@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 
 from api.errors import Problem, install_error_handlers
 from api.limits import BodyLimit
@@ -37,7 +38,7 @@ def create_app(settings: Settings | None = None, assistant: Assistant | None = N
         await settle()
         await close_store()
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="ReGenesis", version=version("regenesis"), lifespan=lifespan, docs_url="/docs", redoc_url=None,
         summary="Cited answers from a coaching organisation's own words.",
     )  # fmt: skip

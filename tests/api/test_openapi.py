@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+from tests.api.conftest import Connect
+
 
 def test_description_is_complete(app: Any) -> None:
     described = app.openapi()
@@ -38,3 +40,13 @@ def test_contract_paths_are_there(app: Any) -> None:
     }  # fmt: skip
     for path, methods in expected.items():
         assert paths[path].keys() == methods
+
+
+async def test_documentation_asks_no_other_host(connect: Connect) -> None:
+    page = await connect(None).get("/docs")
+    assert page.status_code == 200
+    links = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
+    assert len(links) >= 2
+    for link in links:
+        assert link.startswith("/"), link
+        assert (await connect(None).get(link)).status_code == 200, link
