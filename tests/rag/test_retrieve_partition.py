@@ -1,19 +1,20 @@
 """A large tenant's own partition finds what an exact search finds, and shows nobody more."""
 
 import random
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from db.models import ChunkEmbedding
-from db.session import HAS_PARTITION, tenant_session
+from db.session import HAS_PARTITION, Principal, tenant_session
 from domain.ingestion import ensure_source, list_known, receive_objects
 from pipelines.chunk import chunk_transcript
 from pipelines.index import About, ensure_registry, index_transcript, lock_index
 from pipelines.parsed import Turn
 from rag.fakes import HashEmbedder
+from rag.lexical import document_vector, term_indices
 from rag.retrieve import retrieve
 from tests.factories.people import Organisation
 
@@ -58,6 +59,19 @@ async def found(
     return [chunk for passage in result.passages for chunk in passage.chunk_ids], result
 
 
+async def met_by_words(reader: Principal, questions: list[str]) -> set[tuple[UUID, int]]:
+    """Return what the index of words brings the reader."""
+    call = text(
+        "SELECT source_id, chunk_index FROM rag.wordiest_chunks(CAST(:asked AS sparsevec), CAST(:terms AS int[]), 5000)"
+    )
+    met: set[tuple[UUID, int]] = set()
+    async with tenant_session(reader) as session:
+        for question in questions:
+            asked = {"asked": document_vector(question).to_text(), "terms": term_indices(question)}
+            met |= {(row.source_id, row.chunk_index) for row in await session.execute(call, asked)}
+    return met
+
+
 async def test_partition_finds_what_an_exact_search_finds(organisation: Organisation) -> None:
     rng = random.Random(11)
     for _ in range(12):
@@ -93,6 +107,16 @@ async def test_partition_finds_what_an_exact_search_finds(organisation: Organisa
         )
     assert secret & hidden
     assert not secret & seen
+
+    # The functions behind the search, asked directly, tell a reader of nothing they may not see either.
+    for reader, sees_secret in (("coach_a", False), ("coach_b", True)):
+        met = await met_by_words(getattr(organisation, reader), questions)
+        async with tenant_session(organisation.system) as session:
+            places = select(ChunkEmbedding.source_id, ChunkEmbedding.chunk_index)
+            secret_places = set(
+                (await session.execute(places.where(ChunkEmbedding.visibility == "coach_only"))).tuples()
+            )
+        assert bool(met & secret_places) is sees_secret, reader
 
     # New material goes into the partition and is found there.
     await store(organisation, "client_visible", None, [["zebra", "crossing", "lantern"] * 7])
