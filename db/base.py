@@ -8,7 +8,10 @@ from sqlalchemy import CheckConstraint, DateTime, ForeignKey, ForeignKeyConstrai
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, declarative_mixin, mapped_column
 
-SCHEMAS = ("platform", "identity", "coaching", "ingestion", "rag", "chat")
+SCHEMAS = (
+    "platform", "identity", "coaching", "ingestion", "rag", "chat", "governance", "comms", "commerce", "accounting",
+    "learning", "community", "content", "events", "partners", "evidence", "evaluation", "analytics",
+)  # fmt: skip
 """Every PostgreSQL schema the product owns, in the order migrations create them."""
 
 VISIBILITIES = ("client_visible", "coach_only", "admin_aggregate", "system_internal")

@@ -70,6 +70,7 @@ class IngestedObject(TenantRow, Audience, Timestamped, Base):
     error: Mapped[str | None]
     pieces: Mapped[int] = mapped_column(server_default=text("0"))
     indexed_at: Mapped[datetime | None]
+    program_id: Mapped[UUID | None] = mapped_column(sort_order=83)
 
 
 class IngestionAttempt(TenantRow, Base):

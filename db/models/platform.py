@@ -90,7 +90,7 @@ class TenantLlmConfig(TenantRow, Base):
 
 
 class TenantQuota(TenantScoped, Base):
-    """The daily and total limits of one tenant; null means no limit (seed 002 §9.1)."""
+    """The limits of one tenant by day, by month and in all; null means no limit (seed 002 §9.1)."""
 
     __tablename__ = "tenant_quotas"
     __table_args__ = ({"schema": "platform"},)
@@ -98,6 +98,8 @@ class TenantQuota(TenantScoped, Base):
     max_tokens_per_day: Mapped[int | None] = mapped_column(BigInteger)
     max_ingestions_day: Mapped[int | None]
     max_storage_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    max_model_usd_month: Mapped[Decimal | None]
+    """What models that derive and evaluate may cost, in USD a calendar month."""
 
 
 class UsageMetric(TenantRow, Base):

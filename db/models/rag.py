@@ -85,7 +85,11 @@ class TranscriptSegment(TenantRow, Audience, Base):
 
 
 class Document(TenantRow, Audience, Base):
-    """One parsed document with its whole text; `content_hash` is the SHA-256 of that text (seed 004's source)."""
+    """One parsed document with its whole text; `content_hash` is the SHA-256 of that text (seed 004's source).
+
+    `program_id` keeps a lesson to those who take or teach its program. It has no foreign key: what is taken out with a
+    program is its lessons, and each of them takes its document along.
+    """
 
     __tablename__ = "documents"
     __table_args__ = audience_args(
@@ -102,6 +106,7 @@ class Document(TenantRow, Audience, Base):
     content_hash: Mapped[str]
     text: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    program_id: Mapped[UUID | None] = mapped_column(sort_order=83)
 
 
 class DocumentChunk(TenantRow, Audience, Base):
@@ -141,6 +146,7 @@ class DocumentChunk(TenantRow, Audience, Base):
     heading: Mapped[str | None]
     word_count: Mapped[int]
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=sql("'{}'"))
+    program_id: Mapped[UUID | None] = mapped_column(sort_order=83)
 
 
 class EmbeddingsRegistry(TenantRow, Base):
@@ -221,3 +227,4 @@ class ChunkEmbedding(TenantScoped, Audience, Base):
     speaker_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=sql("'{}'"))
     embedding: Mapped[Any] = mapped_column(HALFVEC(), nullable=True)
     lexical: Mapped[Any] = mapped_column(SPARSEVEC(LEXICAL_DIMENSIONS))
+    program_id: Mapped[UUID | None] = mapped_column(sort_order=83)
