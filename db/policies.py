@@ -70,6 +70,47 @@ def guard_private(table: str, *, insert_only: bool = False) -> None:
         _policy(table, f"own_{command.lower()}", command, f"user_id = {USER}")
 
 
+def allow(table: str, name: str, command: str, condition: str, *, to: str = "public") -> None:
+    """Let whoever meets the condition do this (SELECT, INSERT, UPDATE, DELETE or ALL) inside their tenant."""
+    _policy(table, name, command, condition, to=to)
+
+
+def name_row(table: str) -> str:
+    """Return the noun of one row, as the log names it: `coaching.coaching_sessions` → `coaching_session`."""
+    plural = table.rpartition(".")[2]
+    for ending, singular in (("ies", "y"), ("sses", "ss"), ("uses", "us"), ("xes", "x"), ("ches", "ch"), ("ss", "ss")):
+        if plural.endswith(ending):
+            return plural.removesuffix(ending) + singular
+    return plural if plural == "user_settings" else plural.removesuffix("s")
+
+
+def audit_changes(table: str, *recorded: str, of: str | None = None, inserts: bool = True) -> None:
+    """Leave an audit row for every row inserted, changed or deleted, in the same transaction.
+
+    The row says which columns changed. Values are kept of numbers, booleans, ids and moments; of text and days only
+    where the column is among `recorded`, so that the log holds no personal words and outlives an erasure. With `of`
+    (columns, separated by commas), an update counts only when it sets one of these: what triggers count is no one's
+    act. `inserts=False` leaves out rows that come with another, watched one. Called again for a table that got columns
+    since, it watches those too.
+    """
+    arrays = (recorded, [column.strip() for column in of.split(",")] if of else ())
+    listed = ", ".join("ARRAY[" + ", ".join(f"'{column}'" for column in array) + "]::text[]" for array in arrays)
+    op.execute(f"SELECT governance.watch_table('{table}', '{name_row(table)}', {listed}, {inserts})")
+
+
+def view_audit(schema: str) -> None:
+    """Give the schema its view of the audit log, in the columns of seed 003; it shows what its reader may see."""
+    op.execute(
+        f"CREATE VIEW {schema}.audit_log WITH (security_invoker = true) AS SELECT id, occurred_at, "
+        "actor_role AS actor_type, coalesce(actor_id::text, actor_role) AS actor_id, "
+        "CASE WHEN actor_role <> 'owner' THEN tenant_id::text END AS actor_brand_id, action AS event_type, "
+        "entity_type, entity_id::text AS entity_id, tenant_id::text AS brand_id, request_id::text AS request_id, "
+        "coalesce(metadata, '{}') || jsonb_strip_nulls(jsonb_build_object('changes', changes)) AS details "
+        f"FROM governance.audit_logs WHERE entity_schema = '{schema}'"
+    )
+    grant(f"{schema}.audit_log", "SELECT")
+
+
 def guard_reading(table: str, condition: str, *, to: str = "public") -> None:
     """Let the tenant's people read the rows for which the condition holds."""
     _policy(table, "reader", "SELECT", condition, to=to)
@@ -84,6 +125,12 @@ def guard_where(table: str, condition: str) -> None:
 def allow_owner_lookup(table: str) -> None:
     """Let the owner's narrow look-up functions read across tenants; the app's role can't."""
     _policy(table, "owner_lookup", "SELECT", "true", to="regenesis_owner")
+
+
+def isolate_owner_writes(table: str) -> None:
+    """Hold what the owner's triggers change to the bound tenant, on a table of which the owner may read all."""
+    for command in ("INSERT", "UPDATE", "DELETE"):
+        _policy(table, f"owner_{command.lower()}", command, TENANT, restrictive=True, to="regenesis_owner")
 
 
 def grant(table: str, privileges: str = "SELECT, INSERT, UPDATE, DELETE") -> None:

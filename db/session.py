@@ -1,10 +1,13 @@
 """The only way to the store: one transaction, one tenant, one reader."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -14,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from core.errors import AppError, Conflict, Forbidden, Unavailable
+from core.logging import get_logger
 from core.settings import Settings, get_settings
 from db.engine import build_engine
 
@@ -36,6 +40,10 @@ class AlreadyStored(Conflict):
     """Something with this name or key is stored already; change it or use the stored one."""
 
 
+class WritesMet(Unavailable):
+    """Two writes met in the database; try again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who reads and writes: one user in one tenant, or the pipelines (`system`, no user)."""
@@ -44,19 +52,31 @@ class Principal:
     role: Role
     user_id: UUID | None = None
     scopes: frozenset[str] = field(default_factory=frozenset)
+    acts_for: UUID | None = field(default=None, compare=False)
+    """Who asked the pipelines for this; only the audit log looks at it."""
 
     def as_system(self) -> "Principal":
-        """Return the pipelines' principal of the same tenant; check the user's right first."""
-        return replace(self, role="system", user_id=None, scopes=frozenset())
+        """Return the pipelines' principal of the same tenant, acting for this user; check the user's right first."""
+        return replace(self, role="system", user_id=None, scopes=frozenset(), acts_for=self.user_id or self.acts_for)
 
 
 HAS_PARTITION = "has_partition"
 """In `session.info`: whether the tenant has a search partition of its own, learnt while binding."""
 
+BOUND_TO = "bound_to"
+"""In `session.info`: the principal of the transaction."""
+
+request_context: ContextVar[Mapping[str, str] | None] = ContextVar("request_context", default=None)
+"""What the audit log notes of the request behind a change: `request_id` (a UUID), `ip_address`, `user_agent`."""
+
+T = TypeVar("T")
+
 _BIND = text(
-    "SELECT platform.bind_reader(:tenant, :user, :role), "
+    "SELECT platform.bind_reader(:tenant, :user, :role), set_config('app.context', :context, true), "
     "to_regclass('rag.' || rag.name_partition(CAST(:tenant AS uuid))) IS NOT NULL AS has_partition"
 )
+
+_log = get_logger("store")
 
 _engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
 
@@ -95,13 +115,16 @@ def translate(error: DBAPIError | PoolTimeout) -> AppError | None:
         case psycopg.errors.InvalidAuthorizationSpecification():
             return ReaderUnknown()
         case psycopg.errors.SerializationFailure() | psycopg.errors.DeadlockDetected():
-            return StoreUnavailable("Two writes met in the database; try again.")
+            return WritesMet()
     return StoreUnavailable() if isinstance(error, OperationalError) else None
 
 
 @asynccontextmanager
-async def _transaction() -> AsyncIterator[AsyncSession]:
-    make = async_sessionmaker(app_engine(), expire_on_commit=False)
+async def _transaction(isolation: str | None = None) -> AsyncIterator[AsyncSession]:
+    engine = app_engine()
+    if isolation is not None:
+        engine = engine.execution_options(isolation_level=isolation)
+    make = async_sessionmaker(engine, expire_on_commit=False)
     try:
         async with make.begin() as session:
             yield session
@@ -113,18 +136,86 @@ async def _transaction() -> AsyncIterator[AsyncSession]:
 
 
 @asynccontextmanager
-async def tenant_session(principal: Principal) -> AsyncIterator[AsyncSession]:
+async def tenant_session(
+    principal: Principal, *, isolation: str | None = None, asked_by: Principal | None = None
+) -> AsyncIterator[AsyncSession]:
     """Open one transaction that sees what this principal may see, and commit it at the end.
 
     The database derives the readable visibilities and the coach's clients itself, at this moment, so an
-    engagement that ended a second ago already counts. Raises `ReaderUnknown`, `StoreUnavailable`.
+    engagement that ended a second ago already counts. A session of the pipelines that a person asked for is opened
+    only while that person still is what they were when they signed in. Raises `ReaderUnknown`, `StoreUnavailable`.
     """
-    async with _transaction() as session:
-        bound = await session.execute(
-            _BIND, {"tenant": principal.tenant_id, "user": principal.user_id, "role": principal.role}
-        )
+    async with _transaction(isolation) as session:
+        if asked_by is not None:
+            await _bind_again(session, asked_by)
+        context = dict(request_context.get() or {})
+        if principal.acts_for is not None:
+            context["actor_id"] = str(principal.acts_for)
+        values = {"tenant": principal.tenant_id, "user": principal.user_id, "role": principal.role}
+        bound = await session.execute(_BIND, {**values, "context": json.dumps(context)})
         session.info[HAS_PARTITION] = bound.one().has_partition
+        session.info[BOUND_TO] = principal
         yield session
+
+
+@asynccontextmanager
+async def acting_as_system(session: AsyncSession) -> AsyncIterator[None]:
+    """Bind the session's transaction to the pipelines for a moment, then to its reader again.
+
+    For the step of a person's transaction that the person has no right to alone; check the right to the whole first.
+    """
+    principal: Principal = session.info[BOUND_TO]
+    await _bind_again(session, principal.as_system())
+    try:
+        yield
+    except BaseException:
+        # Where the transaction is lost, nothing more can be done in it as anybody.
+        with suppress(DBAPIError):
+            await _bind_again(session, principal)
+        raise
+    await _bind_again(session, principal)
+
+
+async def _bind_again(session: AsyncSession, principal: Principal) -> None:
+    await session.execute(
+        text("SELECT platform.bind_reader(:tenant, :user, :role)"),
+        {"tenant": principal.tenant_id, "user": principal.user_id, "role": principal.role},
+    )
+
+
+SERIALIZABLE_ATTEMPTS = 30
+"""Times a serializable transaction is tried; under contention one of those that meet always gets through."""
+
+
+async def run_serializable(principal: Principal, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    """Return what `work` returns, run in a SERIALIZABLE transaction that is tried again when others got in between.
+
+    `work` may run several times, so it must do nothing outside its session (seed 001 §8.3). Raises `WritesMet`
+    after `SERIALIZABLE_ATTEMPTS`.
+    """
+    for attempt in range(SERIALIZABLE_ATTEMPTS):
+        try:
+            async with tenant_session(principal, isolation="SERIALIZABLE") as session:
+                done = await work(session)
+        except WritesMet:
+            if attempt + 1 == SERIALIZABLE_ATTEMPTS:
+                raise
+            # full jitter, so that those who met do not meet again
+            await asyncio.sleep(random.uniform(0, min(0.25, 0.005 * 2**attempt)))  # noqa: S311  # no secret
+        else:
+            await _link_waiting(principal)
+            return done
+    raise AssertionError("unreachable")
+
+
+async def _link_waiting(principal: Principal) -> None:
+    """Give the audit rows of a serializable transaction their places in the chain, which its snapshot could not see."""
+    try:
+        async with tenant_session(principal.as_system()) as session:
+            await session.execute(text("SELECT governance.link_waiting()"))
+    except AppError as error:
+        # What was to be done is done; the tenant's next commit links these rows as well.
+        _log.warning("audit_rows_wait", code=error.code)
 
 
 @asynccontextmanager
