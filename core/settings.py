@@ -1,17 +1,21 @@
 """Every setting of the product, read once from the environment as `REGENESIS_<GROUP>__<NAME>`."""
 
 import hashlib
+import ipaddress
 import os
 import stat
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, Self
+from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import Invalid
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class UnusableSetting(Invalid):
@@ -64,6 +68,39 @@ class CacheSettings(BaseModel):
     url: str = Field("memory://", pattern=r"^(memory|rediss?)://", description="memory:// or redis://host:port/0")
 
 
+class CryptoSettings(BaseModel):
+    """What encrypts secrets in the store."""
+
+    master_key: SecretStr | None = Field(
+        None, description="32 bytes as base64 that wrap each organisation's key; unset: master.key in the home"
+    )
+
+
+class AuthSettings(BaseModel):
+    """Signing in; tokens of an identity provider (OpenID Connect) are taken once `issuer` is set."""
+
+    session_hours: float = Field(24, gt=0, le=720, description="hours after the last request until a session ends")
+    session_days: float = Field(30, gt=0, le=365, description="days until a session ends, however busy it is")
+    issuer: str | None = Field(None, description="the identity provider's issuer URL; unset: no tokens are taken")
+    audience: str | None = Field(None, description="what a token's `aud` must name; needed with issuer")
+    jwks_url: str | None = Field(None, description="where its keys are; unset: what its discovery document says")
+    tenant_claim: str = Field("tenant", min_length=1, description="the claim that holds the organisation's slug")
+
+    @field_validator("issuer", "jwks_url")
+    @classmethod
+    def _safe(cls, value: str | None) -> str | None:
+        host = urlsplit(value).hostname if value else None
+        if value and not (value.startswith("https://") or (value.startswith("http://") and host in LOOPBACK)):
+            raise ValueError("must start with https://; only a provider on this machine may do without")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.issuer and not self.audience:
+            raise ValueError("REGENESIS_AUTH__ISSUER needs REGENESIS_AUTH__AUDIENCE beside it")
+        return self
+
+
 class ModelSettings(BaseModel):
     """The language model behind the assistant."""
 
@@ -92,6 +129,20 @@ class ApiSettings(BaseModel):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=1, le=65_535, description="port to listen on")
     max_upload_bytes: int = Field(100_000_000, gt=0, description="largest upload, bytes")
+    trusted_proxies: str = Field("", description="networks whose X-Forwarded-For is believed, such as 10.0.0.0/8, …")
+    rate_limit_key: int = Field(600, ge=1, le=100_000, description="requests a minute of one API key or session")
+    rate_limit_user: int = Field(1200, ge=1, le=100_000, description="requests a minute of one user")
+    rate_limit_address: int = Field(3000, ge=1, le=100_000, description="requests a minute from one address")
+    rate_limit_sign_in: int = Field(
+        10, ge=1, le=1000, description="sign-ins a minute from one address for one account; six times that for all"
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for network in filter(None, map(str.strip, value.split(","))):
+            ipaddress.ip_network(network)
+        return value
 
 
 class IngestSettings(BaseModel):
@@ -101,6 +152,37 @@ class IngestSettings(BaseModel):
     max_object_seconds: float = Field(120, gt=0, description="seconds one object may take to parse")
     max_object_memory_bytes: int = Field(2 << 30, gt=0, description="memory one parser may use, bytes")
     batch_objects: int = Field(16, ge=1, le=500, description="objects handled in one task of the flow")
+
+
+class OutboxSettings(BaseModel):
+    """What leaves the store after a commit: webhooks, mail, indexing."""
+
+    dispatch: bool = Field(True, description="whether the HTTP service delivers; the flow deliver-outbox does so too")
+    poll_s: float = Field(5, gt=0, le=3600, description="seconds between looks for what no notice announced")
+
+
+class MailSettings(BaseModel):
+    """How notifications leave by e-mail."""
+
+    url: SecretStr | None = Field(
+        None, description="smtp://user:password@host:587 (STARTTLS) or smtps://…; unset: they stay in the app"
+    )
+    sender: str = Field("ReGenesis <no-reply@localhost>", max_length=320, description="what mails are from")
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value else None
+        if parts and (parts.scheme not in {"smtp", "smtps"} or not parts.hostname):
+            raise ValueError("must start with smtp:// or smtps:// and name a host")
+        return value
+
+
+class WebhookSettings(BaseModel):
+    """Telling other systems."""
+
+    allow_private: bool = Field(False, description="also send to http:// and to private addresses; for development")
+    timeout_s: float = Field(10, gt=0, le=60, description="seconds a receiver has to answer")
 
 
 class LogSettings(BaseModel):
@@ -121,10 +203,15 @@ class Settings(BaseSettings):
     db: DatabaseSettings = Field(default_factory=DatabaseSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
     cache: CacheSettings = Field(default_factory=CacheSettings)
+    crypto: CryptoSettings = Field(default_factory=CryptoSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
     llm: ModelSettings = Field(default_factory=ModelSettings)
     embedding: EmbeddingSettings = Field(default_factory=EmbeddingSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
+    outbox: OutboxSettings = Field(default_factory=OutboxSettings)
+    mail: MailSettings = Field(default_factory=MailSettings)
+    webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     prefect_api_url: str | None = Field(
         None, validation_alias="PREFECT_API_URL", description="a Prefect server; unset: `regenesis up` starts one"
