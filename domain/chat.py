@@ -1,6 +1,6 @@
 """Conversations: what was asked, what was answered, on whose words, and who may still read them."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, Invalid, NotFound
 from db.models import AgentFailure, AgentRun, ChatMessage, ChatSession, MessageCitation, User
-from domain.citations import CitationView, CitedSpan, list_citation_views
+from domain.citations import CitationView, CitedSpan, find_readable_evidence, list_citation_views
 from domain.identity import bound_tenant
 
 WITHHELD: Final = "[withheld: its source is no longer available to you]"
@@ -45,10 +45,11 @@ class NotAPerson(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class StoredSentence:
-    """One sentence of an answer and the ordinals of its citations."""
+    """One sentence of an answer, the ordinals of its citations, and the claims and patterns it tells."""
 
     text: str
     citations: tuple[int, ...]
+    evidence: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +179,7 @@ async def append_answer(
         tenant_id=tenant_id, id=message_id, session_id=session_id, user_id=user_id, role="assistant",
         content=" ".join(sentence.text for sentence in answer.sentences),
         references={
-            "sentences": [{"text": s.text, "citations": list(s.citations)} for s in answer.sentences],
+            "sentences": [_write_sentence(sentence) for sentence in answer.sentences],
             "citations": [_write_span(span) for span in answer.citations], **answer.facts,
         },
     )  # fmt: skip
@@ -202,7 +203,8 @@ async def list_messages(
 ) -> list[MessageView]:
     """Return the conversation's messages, the oldest first, as the reader may see them at this moment.
 
-    A sentence of an answer is withheld unless every source it cites is there, unchanged, and visible to the reader.
+    A sentence of an answer is withheld unless every source it cites and every claim and pattern it tells is there,
+    unchanged, and visible to the reader.
     """
     query = (
         select(ChatMessage)
@@ -239,7 +241,18 @@ async def _render(session: AsyncSession, messages: Sequence[ChatMessage]) -> lis
     for (message_id, span), view in zip(spans, views, strict=True):
         if view is not None:
             readable.setdefault(message_id, {})[span.ordinal] = view
-    return [_view_message(message, readable.get(message.id, {})) for message in messages]
+    told = {one for message in messages for item in message.references.get("sentences", ()) for one in _list_told(item)}
+    lost = told - await find_readable_evidence(session, told)
+    return [_view_message(message, readable.get(message.id, {}), lost) for message in messages]
+
+
+def _write_sentence(sentence: StoredSentence) -> dict[str, Any]:
+    written: dict[str, Any] = {"text": sentence.text, "citations": list(sentence.citations)}
+    return written | {"evidence": [str(one) for one in sentence.evidence]} if sentence.evidence else written
+
+
+def _list_told(item: dict[str, Any]) -> frozenset[UUID]:
+    return frozenset(UUID(one) for one in item.get("evidence", ()))
 
 
 def _write_span(span: CitedSpan) -> dict[str, Any]:
@@ -253,13 +266,13 @@ def _read_span(cited: dict[str, Any]) -> CitedSpan:
     )
 
 
-def _view_message(message: ChatMessage, readable: dict[int, CitationView]) -> MessageView:
+def _view_message(message: ChatMessage, readable: dict[int, CitationView], lost: Set[UUID]) -> MessageView:
     facts = dict(message.references)
     told = facts.pop("sentences", [])
     facts.pop("citations", None)
     sentences = tuple(
         SentenceView(text=item["text"], citations=tuple(item["citations"]), withheld=False)
-        if readable.keys() >= set(item["citations"])
+        if readable.keys() >= set(item["citations"]) and not _list_told(item) & lost
         else SentenceView(text=WITHHELD, citations=(), withheld=True)
         for item in told
     )

@@ -1,6 +1,6 @@
 """Renders citations from stored rows: the words, who said them and what was said around them, never model text."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -9,8 +9,16 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+SourceKind = Literal["transcript", "document"]
+
 CONTEXT: Final = 300
 """Characters shown before and after a quote."""
+
+
+def link_source(kind: SourceKind, source_id: UUID, *, segment: int | None, char_start: int, char_end: int) -> str:
+    """Return where the API shows these characters of a source; the fragment is RFC 5147's range of characters."""
+    turn = "" if segment is None else f"?around={segment}"
+    return f"/v1/{kind}s/{source_id}{turn}#char={char_start},{char_end}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +27,7 @@ class CitedSpan:
 
     ordinal: int
     source_id: UUID
-    source_kind: Literal["transcript", "document"]
+    source_kind: SourceKind
     chunk_id: UUID | None
     content_hash: str
     char_start: int
@@ -31,7 +39,7 @@ class CitationView:
     """One citation as shown: `quote` is verbatim, `before` and `after` are its neighbours; times in seconds."""
 
     ordinal: int
-    source_kind: Literal["transcript", "document"]
+    source_kind: SourceKind
     source_id: UUID
     title: str
     held_at: datetime | None
@@ -48,6 +56,14 @@ class CitationView:
     char_start: int
     char_end: int
     content_hash: str
+
+    @property
+    def link(self) -> str:
+        """Where the words stand in their source."""
+        return link_source(
+            self.source_kind, self.source_id, segment=self.segment_first, char_start=self.char_start,
+            char_end=self.char_end,
+        )  # fmt: skip
 
 
 _SPANS: Final = """
@@ -83,6 +99,21 @@ _DOCUMENTS = text(
     LEFT JOIN rag.document_chunks k ON k.tenant_id = d.tenant_id AND k.id = c.chunk_id
     """
 )
+
+
+_READABLE = text(
+    """
+    SELECT id FROM evidence.claims WHERE id = ANY (CAST(:ids AS uuid[])) AND stale_at IS NULL
+    UNION ALL SELECT id FROM evidence.patterns WHERE id = ANY (CAST(:ids AS uuid[])) AND stale_at IS NULL
+    """
+)
+
+
+async def find_readable_evidence(session: AsyncSession, ids: Collection[UUID]) -> frozenset[UUID]:
+    """Return which of these claims and patterns still stand and are the reader's to see."""
+    if not ids:
+        return frozenset()
+    return frozenset(await session.scalars(_READABLE, {"ids": list(ids)}))
 
 
 async def list_citation_views(session: AsyncSession, spans: Sequence[CitedSpan]) -> list[CitationView | None]:

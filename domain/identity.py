@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import AppError, NotFound
@@ -14,8 +14,10 @@ from db.models import ApiKey, User
 from db.session import Principal, Role, unbound_session
 
 KEY_PREFIX = "rg_"
-SCOPES = ("chat", "search", "ingest", "admin")
-DEFAULT_SCOPES = ("chat", "search", "ingest")
+SCOPES = ("chat", "search", "ingest", "read", "write", "admin")
+"""What a key may be used for; `read` and `write` are everyday records, `admin` the administration."""
+
+DEFAULT_SCOPES = ("chat", "search", "ingest", "read", "write")
 
 
 class Unauthenticated(AppError):
@@ -76,11 +78,11 @@ async def issue_api_key(
     return row, key
 
 
-async def revoke_api_key(session: AsyncSession, key_id: UUID) -> None:
-    """Revoke the key from now on; raises `ApiKeyNotFound`. Revoking twice changes nothing."""
+async def revoke_api_key(session: AsyncSession, key_id: UUID, *, user_id: UUID | None = None) -> None:
+    """Revoke the key, of this user if one is named, from now on; raises `ApiKeyNotFound`. Twice changes nothing."""
     found = await session.scalar(
         update(ApiKey)
-        .where(ApiKey.id == key_id)
+        .where(ApiKey.id == key_id, true() if user_id is None else ApiKey.user_id == user_id)
         .values(revoked_at=func.coalesce(ApiKey.revoked_at, func.now()))
         .returning(ApiKey.id)
     )
