@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, TypeVarTuple
 
+import psutil
+
 from core.errors import AppError
 from pipelines.parsed import UnreadableSource
 
@@ -26,7 +28,7 @@ Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
 WORKERS = min(4, os.cpu_count() or 1)
-# Parsers leak and fragment: a child ends after this many calls, or once it has needed this much memory.
+# Parsers leak and fragment: a child ends after this many calls, or once it holds this much memory after one.
 CALLS_PER_CHILD = 500
 RETIRE_ABOVE_BYTES = 1 << 30
 # A child whose parent is gone is ended by the kernel this long after its time limit.
@@ -107,7 +109,7 @@ def serve() -> None:
         except EOFError:
             return
         reply = _attempt(packed, seconds, memory_bytes)
-        if number == CALLS_PER_CHILD or _peak_memory() > RETIRE_ABOVE_BYTES:
+        if number == CALLS_PER_CHILD or psutil.Process().memory_info().rss > RETIRE_ABOVE_BYTES:
             reply = reply._replace(keep=False)
         replies.write(_pack(reply))
         replies.flush()
@@ -206,16 +208,6 @@ def _set_limits(seconds: float, memory_bytes: int | None) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (most if memory_bytes is None else memory_bytes, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the file's words
-
-
-def _peak_memory() -> int:
-    """Return the most memory this process has held, in bytes."""
-    if sys.platform == "win32":
-        return 0
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak << 10  # macOS counts bytes, Linux KiB
 
 
 _idle: list[_Child] = []

@@ -1,0 +1,1 @@
+"""What leaves the store after a commit: claimed from the outbox, handled, settled, at least once."""
