@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final, Protocol
 from uuid import UUID, uuid4, uuid5
 
@@ -16,9 +17,13 @@ from core.settings import ModelSettings
 from db.session import Principal, tenant_session
 from domain import chat
 from domain.citations import CitationView, CitedSpan, list_citation_views
+from domain.packs import PackCoverage, PackUnstored, make_pack
 from rag.answer_events import CitationsReady, Delta, Done, Event, SourcesFound
 from rag.answer_models import ModelChoice, list_models
+from rag.costs import add_costs, price
 from rag.embedding.protocol import Embedder
+from rag.evidence import gather_evidence
+from rag.evidence_notes import Note, choose_evidence, list_notes
 from rag.passages import Passage, Retrieval, Scope
 from rag.prompts import Prompt, build_answer_prompt, prompt_hash
 from rag.providers.chain import AnswerInterrupted, NoProviderAnswered, ProviderFailure, open_answer
@@ -37,9 +42,12 @@ from rag.synthesize import (
     describe_source,
     load_material,
 )
+from rag.synthesize_evidence import add_evidence
 from rag.synthesize_extractive import answer_by_quotes, refuse
 from rag.synthesize_model import GroundedAnswer
 from rag.understand import Person, Understanding, give_up_time, list_named_people, understand
+from rag.understand_evidence import find_asked_evidence
+from rag.understand_topic import list_topic_words
 
 __all__ = [
     "MAX_QUESTION",
@@ -100,6 +108,8 @@ class _Run:
     understanding: Understanding | None = None
     coverage: Coverage = NOTHING_SEARCHED
     passages: tuple[Passage, ...] = ()
+    material: Material | None = None
+    pack_id: UUID | None = None
     provider: str = EXTRACTIVE
     usage: list[Usage] = field(default_factory=list)
     failures: list[ProviderFailure] = field(default_factory=list)
@@ -268,11 +278,19 @@ async def _write(run: _Run) -> AsyncGenerator[AnswerSentence, None]:
         for sentence in _take(run, refuse(run.understanding, run.coverage)):
             yield sentence
         return
+    asked = find_asked_evidence(run.understanding.question)
     async with tenant_session(run.reader) as session:
-        material = await load_material(session, run.understanding.question, run.passages)
+        loaded = await load_material(session, run.understanding.question, run.passages)
+        evidence = await gather_evidence(
+            session, asked, list_topic_words(run.understanding), run.understanding.scope, run.passages
+        )
+    run.material = material = add_evidence(loaded, evidence)
+    if run.models:
+        told = add_evidence(loaded, choose_evidence(evidence, asked, loaded.idf))
+        notes = list_notes(told)
     for choice in run.models:
-        grounded = GroundedAnswer(material, run.assistant.embedder)
-        async for sentence in _write_with(run, choice, grounded, material):
+        grounded = GroundedAnswer(told, run.assistant.embedder, notes)
+        async for sentence in _write_with(run, choice, grounded, told, notes):
             run.sentences.append(sentence)
             run.citations = grounded.citations
             yield sentence
@@ -300,11 +318,13 @@ def _take(run: _Run, synthesis: Synthesis) -> tuple[AnswerSentence, ...]:
 
 
 async def _write_with(
-    run: _Run, choice: ModelChoice, grounded: GroundedAnswer, material: Material
+    run: _Run, choice: ModelChoice, grounded: GroundedAnswer, material: Material, notes: Sequence[Note]
 ) -> AsyncGenerator[AnswerSentence, None]:
     assert run.understanding is not None  # noqa: S101  # the caller has searched
     prompt = build_answer_prompt(
-        run.understanding.question, [_describe(p, material, n) for n, p in enumerate(run.passages)]
+        run.understanding.question,
+        [_describe(passage, material, n) for n, passage in enumerate(material.passages)],
+        [(note.text, [n + 1 for n in note.passages]) for note in notes],
     )
     try:
         async with open_answer(
@@ -347,11 +367,12 @@ async def _save(run: _Run, status: chat.RunStatus) -> tuple[tuple[CitationView, 
     async with tenant_session(run.reader) as session:
         # a source may have gone while the answer was written: what cites it is withheld at the next read
         views = await list_citation_views(session, spans)
+        run.pack_id = await _pack(session, run, [span for span, view in zip(spans, views, strict=True) if view])
         if run.session_id is not None and run.reader.user_id is not None and run.sentences:
             message_id = await chat.append_answer(
                 session, session_id=run.session_id, user_id=run.reader.user_id, run_id=run.run_id,
                 answer=chat.StoredAnswer(
-                    sentences=tuple(chat.StoredSentence(s.text, s.citations) for s in run.sentences),
+                    sentences=tuple(chat.StoredSentence(s.text, s.citations, s.evidence) for s in run.sentences),
                     citations=tuple(span for span, view in zip(spans, views, strict=True) if view), facts=_facts(run),
                 ),
             )  # fmt: skip
@@ -360,6 +381,26 @@ async def _save(run: _Run, status: chat.RunStatus) -> tuple[tuple[CitationView, 
             failures=[chat.Failure(f.error, f"{f.provider}: {f.message}", f.retryable) for f in run.failures],
         )  # fmt: skip
     return tuple(view for view in views if view is not None), message_id
+
+
+async def _pack(session: AsyncSession, run: _Run, spans: Sequence[CitedSpan]) -> UUID | None:
+    """Store the evidence that the answer stands on and return the pack's id; a refusal, or no person, has none."""
+    if not spans or run.reader.user_id is None or run.material is None:
+        return None
+    told = {id_ for sentence in run.sentences for id_ in sentence.evidence}
+    coverage = PackCoverage(
+        sessions_in_scope=run.coverage.sessions_in_scope, sessions_examined=run.coverage.sessions_examined,
+        sessions_supporting=run.coverage.sessions_supporting,
+    )  # fmt: skip
+    try:
+        pack = await make_pack(
+            session, question=run.asked, quote_spans=spans, coverage=coverage,
+            claim_ids=[id_ for id_ in run.material.evidence.claims if id_ in told],
+        )  # fmt: skip
+    except PackUnstored as error:  # the answer stands by its citations all the same
+        _log.warning("pack_not_stored", run_id=str(run.run_id), error=error.code)
+        return None
+    return pack.id
 
 
 def _save_later(run: _Run, status: chat.RunStatus) -> None:
@@ -375,11 +416,16 @@ def _save_later(run: _Run, status: chat.RunStatus) -> None:
 
 
 def _count_supporting(run: _Run) -> None:
-    by_source = {p.source_id: p for p in run.passages}
+    by_source = {p.source_id: p for p in (run.material.passages if run.material else run.passages)}
     cited = {c.source_id for c in run.citations}
     sessions = {by_source[s].coaching_session_id or s for s in cited if by_source[s].source_kind == "transcript"}
     documents = {s for s in cited if by_source[s].source_kind == "document"}
-    run.coverage = replace(run.coverage, sessions_supporting=len(sessions), documents_supporting=len(documents))
+    # what became of a promise may be told in a session beyond those asked about; then that one was searched too
+    run.coverage = replace(
+        run.coverage, sessions_supporting=len(sessions), documents_supporting=len(documents),
+        sessions_in_scope=max(run.coverage.sessions_in_scope, len(sessions)),
+        sessions_examined=max(run.coverage.sessions_examined, len(sessions)),
+    )  # fmt: skip
 
 
 def _facts(run: _Run) -> dict[str, Any]:
@@ -390,14 +436,17 @@ def _facts(run: _Run) -> dict[str, Any]:
         "provider": run.provider,
         "refused": run.refused,
         "support": round(run.support, 4),
+        "pack_id": str(run.pack_id) if run.pack_id else None,
     }
 
 
 def _costs(run: _Run) -> dict[str, Any]:
+    cost = add_costs(price(usage) for usage in run.usage)
     return {
         "input_tokens": sum(usage.input_tokens or 0 for usage in run.usage),
         "output_tokens": sum(usage.output_tokens or 0 for usage in run.usage),
         "models": sorted({usage.model for usage in run.usage}),
+        "cost_usd": None if cost is None else str(cost),
         "sentences_dropped": run.dropped,
         "prompt_hash": prompt_hash(),
         "seconds": round(time.monotonic() - run.started, 3),
@@ -411,7 +460,8 @@ def _finish(run: _Run, citations: tuple[CitationView, ...], message_id: UUID | N
         sentences=tuple(run.sentences), citations=citations, coverage=run.coverage,
         understood=run.understanding.words if run.understanding else "", provider=run.provider, refused=run.refused,
         support=run.support, input_tokens=costs["input_tokens"], output_tokens=costs["output_tokens"],
-        failures=tuple(run.failures),
+        cost_usd=None if costs["cost_usd"] is None else Decimal(costs["cost_usd"]),
+        failures=tuple(run.failures), pack_id=run.pack_id,
     )  # fmt: skip
 
 
@@ -419,7 +469,7 @@ def _replay(run: _Run, stored: chat.MessageView) -> list[Event]:
     """Return the events of an answer given before, as its reader may see it now."""
     coverage = Coverage(**stored.facts["coverage"])
     sentences = tuple(AnswerSentence(s.text, s.citations) for s in stored.sentences)
-    understood = stored.facts["understood"]
+    understood, pack_id = stored.facts["understood"], stored.facts.get("pack_id")
     return [
         SourcesFound(run_id=run.run_id, question=run.asked, understood=understood, passages=(), coverage=coverage),
         Delta(stored.text),
@@ -428,6 +478,6 @@ def _replay(run: _Run, stored: chat.MessageView) -> list[Event]:
             run_id=run.run_id, message_id=stored.id, text=stored.text, sentences=sentences, citations=stored.citations,
             coverage=coverage, understood=understood, provider=stored.facts["provider"],
             refused=stored.facts["refused"], support=stored.facts["support"], input_tokens=0, output_tokens=0,
-            failures=(),
+            cost_usd=Decimal(0), failures=(), pack_id=UUID(pack_id) if pack_id else None,
         ),
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """What an answer tells while it comes about."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from uuid import UUID
 
 from domain.citations import CitationView
@@ -36,7 +37,7 @@ class CitationsReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The whole answer; `message_id` only inside a conversation."""
+    """The whole answer; `message_id` only inside a conversation, `pack_id` the evidence it stands on."""
 
     run_id: UUID
     message_id: UUID | None
@@ -50,7 +51,10 @@ class Done:
     support: float
     input_tokens: int
     output_tokens: int
+    cost_usd: Decimal | None
+    """What models took for it, 0 where none was asked; None where a price is not known."""
     failures: tuple[ProviderFailure, ...]
+    pack_id: UUID | None = None
 
 
 Event = SourcesFound | Delta | CitationsReady | Done

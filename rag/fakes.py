@@ -10,7 +10,7 @@ import numpy as np
 
 from rag.embedding.protocol import Matrix, Vector, check_texts
 from rag.lexical import list_words, term_indices
-from rag.providers.protocol import Message, Piece, Usage
+from rag.providers.protocol import AnswerSchema, Message, Piece, Usage
 
 
 class HashEmbedder:
@@ -59,6 +59,8 @@ class ScriptedChat:
     answers: Sequence[Sequence[str | float | Exception]]
     name: str = "scripted"
     calls: list[tuple[Message, ...]] = field(default_factory=list)
+    model: str = "scripted"
+    service: str | None = None
 
     async def stream(
         self,
@@ -66,6 +68,7 @@ class ScriptedChat:
         *,
         max_tokens: int,
         temperature: float | None = None,  # noqa: ARG002 - part of the promise; a script has none
+        schema: AnswerSchema | None = None,  # noqa: ARG002
     ) -> AsyncGenerator[Piece, None]:
         """Yield the script's texts, then the usage; stops after `max_tokens` words."""
         script = self.answers[min(len(self.calls), len(self.answers) - 1)]

@@ -98,13 +98,13 @@ def inverse_document_frequency(frequency: int, documents: int) -> float:
 
 
 def _count_terms(text: str) -> Counter[int]:
-    counts = Counter(map(_index_word, list_words(text)))
+    counts = Counter(map(term_index, list_words(text)))
     del counts[0]
     return counts
 
 
 @lru_cache(maxsize=2**17)
-def _index_word(word: str) -> int:
+def term_index(word: str) -> int:
     """Return the index of the word's stem, or 0 for a word that is no term."""
     if DROP_FUNCTION_WORDS and word in FUNCTION_WORDS:
         return 0

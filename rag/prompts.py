@@ -54,14 +54,22 @@ def _fence(*texts: str) -> str:
             return fence
 
 
-def build_answer_prompt(question: str, passages: Sequence[tuple[str, str]]) -> Prompt:
-    """Return the call for an answer; each passage is its heading line and its text, numbered from 1."""
-    fence = _fence(question, *(part for passage in passages for part in passage))
+def build_answer_prompt(
+    question: str, passages: Sequence[tuple[str, str]], notes: Sequence[tuple[str, Sequence[int]]] = ()
+) -> Prompt:
+    """Return the call for an answer; each passage is its heading line and its text, numbered from 1.
+
+    `notes` say what is known of passages, each with the numbers of those it stands on.
+    """
+    fence = _fence(question, *(part for passage in passages for part in passage), *(note for note, _ in notes))
     blocks = [
         # the heading holds a title that somebody else wrote, so it is data too
         f"Passage [{number}]\n{fence}\n({' '.join(heading.split())})\n{text[:PASSAGE_CHARACTERS]}\n{fence}"
         for number, (heading, text) in enumerate(passages, 1)
     ]
+    if notes:
+        lines = [f"{' '.join(note.split())} {''.join(f'[{n}]' for n in numbers)}" for note, numbers in notes]
+        blocks.append("\n".join(["What was derived from the passages, which are cited for it:", fence, *lines, fence]))
     user = "\n\n".join([*blocks, f"Question: {question}"])
     return Prompt(ANSWER_SYSTEM.format(fence=fence), user)
 

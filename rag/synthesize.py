@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from rag.evidence import NO_EVIDENCE, Evidence
 from rag.lexical import inverse_document_frequency, term_indices
 from rag.passages import Passage, Retrieval, Scope, SourceKind
 from rag.understand_times import format_day
@@ -18,7 +19,8 @@ MAX_SENTENCES: Final = 1_500
 """Sentences looked at for one answer; ten passages hold a few hundred."""
 
 _BOUNDARY: Final = re.compile(r"(?<=[.!?…])[\"”’')\]]*\s+(?=[^\sa-z])|\n+")
-_ABBREVIATION: Final = re.compile(r"\b(?:mr|mrs|ms|dr|prof|st|vs|no|approx|e\.g|i\.e|cf|[a-z])\.$", re.IGNORECASE)
+_ABBREVIATION: Final = re.compile(r"(?<![\w'’])(?:mr|mrs|ms|dr|prof|st|vs|approx|e\.g|i\.e|cf|[a-z])\.$", re.IGNORECASE)
+_NUMBER_SIGN: Final = re.compile(r"(?<![\w'’])no\.$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +53,12 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class AnswerSentence:
-    """One sentence of an answer and the citations it stands on; none for the product's own notices."""
+    """One sentence of an answer, the citations it stands on (none for the product's own notices), what it tells."""
 
     text: str
     citations: tuple[int, ...] = ()
+    evidence: tuple[UUID, ...] = ()
+    """Claims and patterns; the sentence is told only while all of them stand and may be seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +96,15 @@ class Synthesis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What an answer may be made from: passages, their sentences, and the weight of the question's words."""
+    """What an answer may be made from: passages, their sentences, what was derived, the weight of asked words."""
 
     passages: tuple[Passage, ...]
     sentences: tuple[SourceSentence, ...]
     idf: Mapping[int, float]
     chunks: Mapping[UUID, tuple[int, int]]
+    evidence: Evidence = NO_EVIDENCE
+    beside: frozenset[int] = frozenset()
+    """Passages that are out of the question's scope: only what leads to them brings them into an answer."""
 
 
 def split_sentences(given: str) -> list[tuple[int, int]]:
@@ -109,7 +116,8 @@ def split_sentences(given: str) -> list[tuple[int, int]]:
         if boundary and "\n" not in boundary[0]:
             closing = len(boundary[0]) - len(boundary[0].lstrip("\"”’')]"))
             end += closing
-            if _ABBREVIATION.search(given[max(start, end - 8) : end]):
+            before, after = given[max(start, end - 8) : end], given[boundary.end() : boundary.end() + 1]
+            if _ABBREVIATION.search(before) or (after.isdigit() and _NUMBER_SIGN.search(before)):
                 continue
         piece = given[start:end]
         if stripped := piece.strip():

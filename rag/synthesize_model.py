@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from rag.embedding.protocol import Embedder, Matrix
+from rag.evidence_notes import Note
 from rag.lexical import term_indices
 from rag.prompts import NOT_FOUND
 from rag.synthesize import AnswerSentence, Citation, Material, SourceSentence, cite, describe_source, split_sentences
@@ -40,8 +41,9 @@ _REPORTS: Final = re.compile(
 class GroundedAnswer:
     """Takes a model's answer as it comes and gives back the sentences that stand; citations are renumbered from 1."""
 
-    def __init__(self, material: Material, embedder: Embedder | None) -> None:
+    def __init__(self, material: Material, embedder: Embedder | None, notes: Sequence[Note] = ()) -> None:
         self._material = material
+        self._notes = notes
         self._embedder = embedder
         self._vectors: dict[int, Matrix] = {}
         self._pending = ""
@@ -99,7 +101,9 @@ class GroundedAnswer:
             return None
         self.best_support = max(self.best_support, support)
         ordinals = tuple(sorted(self._cite(number, start, end) for number, start, end in spans))
-        sentence = AnswerSentence(bare + " " + "".join(f"[{n}]" for n in ordinals), ordinals)
+        # it may tell any of what was said to stand on its passages
+        told = tuple(dict.fromkeys(id_ for note in self._list_notes(passages) for id_ in note.evidence))
+        sentence = AnswerSentence(bare + " " + "".join(f"[{n}]" for n in ordinals), ordinals, told)
         self.sentences.append(sentence)
         return sentence
 
@@ -111,11 +115,15 @@ class GroundedAnswer:
         self.citations.append(new)
         return new.ordinal
 
+    def _list_notes(self, passages: Sequence[int]) -> list[Note]:
+        return [note for note in self._notes if set(note.passages) & set(passages)]
+
     def _has_figures(self, bare: str, passages: Sequence[int]) -> bool:
-        """Tell whether every figure of the sentence stands in what it cites or in its heading."""
+        """Tell whether every figure of the sentence stands in what it cites, its heading, or what was derived of it."""
         given = " ".join(
             f"{self._material.passages[n].text} {describe_source(self._material.passages[n])}" for n in passages
         )
+        given += " ".join(["", *(note.text for note in self._list_notes(passages))])
         known = set(_NUMBER.findall(given))
         return all(figure in known for figure in _NUMBER.findall(bare))
 

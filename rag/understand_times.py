@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 _MONTHS: Final = (
@@ -134,7 +134,7 @@ def _add_months(moment: datetime, months: int) -> datetime:
     return moment.replace(year=total // 12, month=total % 12 + 1, day=1)
 
 
-def format_day(moment: datetime) -> str:
+def format_day(moment: date) -> str:
     """Return the day as a person writes it: 7 July 2026."""
     return f"{moment.day} {_MONTHS[moment.month - 1].title()} {moment.year}"
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from core.errors import AppError, Unavailable
 from rag.providers.breaker import Attempt, CircuitBreaker
 from rag.providers.errors import BrokenReply
-from rag.providers.protocol import ChatProvider, Message, Piece
+from rag.providers.protocol import AnswerSchema, ChatProvider, Message, Piece
 
 _breakers: Final[WeakKeyDictionary[ChatProvider, CircuitBreaker]] = WeakKeyDictionary()
 """One per provider and process, so that every conversation learns from the others' failures."""
@@ -54,7 +54,12 @@ class Answer:
 
 @asynccontextmanager
 async def open_answer(
-    providers: Sequence[ChatProvider], messages: Sequence[Message], *, max_tokens: int, temperature: float | None = None
+    providers: Sequence[ChatProvider],
+    messages: Sequence[Message],
+    *,
+    max_tokens: int,
+    temperature: float | None = None,
+    schema: AnswerSchema | None = None,
 ) -> AsyncIterator[Answer]:
     """Hold an answer open from its first words until the block ends, which hangs up on whatever is still to come.
 
@@ -66,7 +71,7 @@ async def open_answer(
         async with AsyncExitStack() as stack:
             try:
                 attempt = stack.enter_context(_breakers.setdefault(provider, CircuitBreaker()).attempt())
-                stream = provider.stream(messages, max_tokens=max_tokens, temperature=temperature)
+                stream = provider.stream(messages, max_tokens=max_tokens, temperature=temperature, schema=schema)
                 await stack.enter_async_context(aclosing(stream))
                 first = await _get_first(stream, attempt)
             except AppError as error:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 from rag.providers.errors import BrokenReply, RequestRejected
 from rag.providers.openai_client import OPENAI_URL, ClientPool, Endpoint, translate_errors
-from rag.providers.protocol import Message, Piece, Usage
+from rag.providers.protocol import AnswerSchema, Message, Piece, Usage
 
 if TYPE_CHECKING:
     from openai import AsyncStream
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+    from openai.types.shared_params import ResponseFormatJSONSchema
 
 LONGEST_TOKEN: Final = 64  # characters; no vocabulary averages near it, so more text than that is a runaway service
 
@@ -28,19 +29,29 @@ class OpenAIChat:
     def __init__(self, name: str, *, model: str, endpoint: Endpoint, answer_timeout: float = 120.0) -> None:
         self.name: Final = name
         self.model: Final = model
+        self.service: Final = endpoint.base_url or OPENAI_URL
+        self._takes_schema = True  # until it says otherwise
         self._endpoint = endpoint
         self._pool = ClientPool(endpoint)
         self._answer_timeout = answer_timeout
 
     async def stream(
-        self, messages: Sequence[Message], *, max_tokens: int, temperature: float | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float | None = None,
+        schema: AnswerSchema | None = None,
     ) -> AsyncGenerator[Piece, None]:
-        """Yield the answer's text as it comes, then its usage; raises the errors of `rag.providers.errors`."""
+        """Yield the answer's text as it comes, then its usage; raises the errors of `rag.providers.errors`.
+
+        A service that refuses a request with a schema is asked once more without.
+        """
         deadline = asyncio.get_running_loop().time() + self._answer_timeout
         with translate_errors():
             async with asyncio.timeout_at(deadline):
-                chunks = await self._open(messages, max_tokens, temperature)
-        answer = _Answer(self.model, max_tokens)
+                chunks = await self._open(messages, max_tokens, temperature, schema)
+        answer = _Answer(self.model, max_tokens, self.service)
         async with aclosing(_iterate(chunks, deadline)) as received:
             async for chunk in received:
                 text = answer.take(chunk)
@@ -53,9 +64,23 @@ class OpenAIChat:
         await self._pool.aclose()
 
     async def _open(
-        self, messages: Sequence[Message], max_tokens: int, temperature: float | None
+        self, messages: Sequence[Message], max_tokens: int, temperature: float | None, schema: AnswerSchema | None
     ) -> "AsyncStream[ChatCompletionChunk]":
-        from openai import omit  # heavy; see ClientPool
+        from openai import BadRequestError, UnprocessableEntityError  # heavy; see ClientPool
+
+        if schema is None or not self._takes_schema:
+            return await self._request(messages, max_tokens, temperature, None)
+        try:
+            return await self._request(messages, max_tokens, temperature, schema)
+        except (BadRequestError, UnprocessableEntityError):  # each service words it in its own way
+            chunks = await self._request(messages, max_tokens, temperature, None)
+        self._takes_schema = False  # it was the schema, and would be again
+        return chunks
+
+    async def _request(
+        self, messages: Sequence[Message], max_tokens: int, temperature: float | None, schema: AnswerSchema | None
+    ) -> "AsyncStream[ChatCompletionChunk]":
+        from openai import omit
 
         # OpenAI's newer models refuse the old name of the limit, and compatible servers may not know the new one
         at_openai = (self._endpoint.base_url or OPENAI_URL).rstrip("/") == OPENAI_URL
@@ -65,9 +90,14 @@ class OpenAIChat:
             max_completion_tokens=max_tokens if at_openai else omit,
             max_tokens=omit if at_openai else max_tokens,
             temperature=omit if temperature is None else temperature,
+            response_format=omit if schema is None else _constrain(schema),
             stream=True,
             stream_options={"include_usage": True},
         )
+
+
+def _constrain(schema: AnswerSchema) -> "ResponseFormatJSONSchema":
+    return {"type": "json_schema", "json_schema": {"name": schema.name, "schema": dict(schema.schema), "strict": True}}
 
 
 async def _iterate(
@@ -90,8 +120,9 @@ async def _iterate(
 class _Answer:
     """What has come of an answer so far, and whether it is all of it."""
 
-    def __init__(self, model: str, max_tokens: int) -> None:
+    def __init__(self, model: str, max_tokens: int, service: str) -> None:
         self._model = model
+        self._service = service
         self._input_tokens: int | None = None
         self._output_tokens: int | None = None
         self._ended: str | None = None
@@ -101,9 +132,10 @@ class _Answer:
     def take(self, chunk: "ChatCompletionChunk") -> str:
         """Return the chunk's text; raises `BrokenReply` for a chunk of another shape, as the package checks none."""
         try:
-            self._model = chunk.model or self._model
+            self._model = _make_storable(chunk.model or self._model)
             if chunk.usage is not None:
-                self._input_tokens, self._output_tokens = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
+                self._input_tokens = _count(chunk.usage.prompt_tokens)
+                self._output_tokens = _count(chunk.usage.completion_tokens)
             text = ""
             if chunk.choices:  # the last chunk has usage only
                 self._ended = chunk.choices[0].finish_reason or self._ended
@@ -112,6 +144,7 @@ class _Answer:
             raise BrokenReply from error
         if not isinstance(text, str):
             raise BrokenReply
+        text = _make_storable(text)
         self._length += len(text)
         if self._length > self._longest:
             raise BrokenReply("The model service does not stop at the asked length; try another model.")
@@ -125,7 +158,18 @@ class _Answer:
             raise BrokenReply("The model service broke off its answer; try again shortly.")
         if self._length == 0:
             raise BrokenReply("The model service sent an empty answer; try again, or with a higher limit of tokens.")
-        return Usage(self._model, self._input_tokens, self._output_tokens, truncated=self._ended == "length")
+        truncated = self._ended == "length"
+        return Usage(self._model, self._input_tokens, self._output_tokens, truncated, self._service)
+
+
+def _make_storable(text: str) -> str:
+    """Return the text without what no store takes: NUL, and halves of characters, which JSON can hold."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _count(told: object) -> int | None:
+    """Return a number of tokens as the service tells it; None where it tells none, as the package checks nothing."""
+    return told if isinstance(told, int) and told >= 0 else None
 
 
 @lru_cache(maxsize=256)
