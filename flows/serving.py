@@ -19,12 +19,26 @@ from prefect.schedules import Cron  # noqa: E402
 from prefect.types.entrypoint import EntrypointType  # noqa: E402
 
 from flows.automations import TAG, ensure_automations  # noqa: E402
+from flows.build_evidence import build_evidence  # noqa: E402
+from flows.collect_dues import collect_dues  # noqa: E402
+from flows.deliver_outbox import deliver_outbox  # noqa: E402
+from flows.index_content import index_content  # noqa: E402
 from flows.ingest_sources import ingest_sources  # noqa: E402
 from flows.prepare_partitions import prepare_partitions  # noqa: E402
+from flows.rederive_stale import rederive_stale  # noqa: E402
 from flows.reembed_chunks import reembed_chunks  # noqa: E402
+from flows.refresh_views import refresh_views  # noqa: E402
+from flows.review_insights import review_insights  # noqa: E402
 
 RUNS_AT_ONCE = 2  # each loads an embedding model and uses all cores
-NIGHTLY = "17 2 * * *"
+SCHEDULES = {
+    prepare_partitions.name: "17 2 * * *",
+    refresh_views.name: "41 * * * *",
+    rederive_stale.name: "3,13,23,33,43,53 * * * *",
+    collect_dues.name: "7,22,37,52 * * * *",
+    deliver_outbox.name: "*/5 * * * *",  # the HTTP service delivers at once; this catches up where it does not run
+}
+"""When the flows that nobody starts run, as cron in UTC."""
 
 
 async def list_deployments() -> list[RunnerDeployment]:
@@ -34,10 +48,21 @@ async def list_deployments() -> list[RunnerDeployment]:
             name=flow.name,
             description=flow.description,
             tags=[TAG],
-            schedule=Cron(NIGHTLY, timezone="UTC") if flow is prepare_partitions else None,
+            schedule=Cron(SCHEDULES[flow.name], timezone="UTC") if flow.name in SCHEDULES else None,
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
-        for flow in (ingest_sources, reembed_chunks, prepare_partitions)
+        for flow in (
+            ingest_sources,
+            reembed_chunks,
+            prepare_partitions,
+            refresh_views,
+            deliver_outbox,
+            index_content,
+            collect_dues,
+            build_evidence,
+            rederive_stale,
+            review_insights,
+        )
     ]
 
 
