@@ -9,15 +9,51 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 
+from api.client_address import read_networks
+from api.dispatch import deliver_outbox
 from api.errors import Problem, install_error_handlers
 from api.limits import BodyLimit
 from api.middleware import RequestTrace
-from api.routes import chat, coaching, completions, health, ingestion, search, sources
+from api.rate_limits import AddressLimit, RateLimits
+from api.routes import (
+    analytics,
+    articles,
+    assessments,
+    auth,
+    calendars,
+    chat,
+    coaching,
+    commerce,
+    comms,
+    community,
+    completions,
+    content,
+    enrollments,
+    events,
+    evidence,
+    feedback,
+    governance,
+    health,
+    ingestion,
+    insights,
+    learning,
+    messages,
+    partners,
+    practice,
+    projects,
+    reviews,
+    search,
+    session_records,
+    sources,
+    users,
+)  # fmt: skip
 from api.schemas.chat import CitationsEvent, DeltaEvent, DoneEvent, SourcesEvent
 from api.schemas.completions import Chunk
+from core.cache import open_cache
 from core.logging import configure_logging
 from core.settings import Settings, get_settings
 from db.session import close_store
+from domain.tokens import TokenVerifier
 from pipelines.ingest import load_embedder
 from rag.answer import Assistant, settle
 
@@ -34,8 +70,11 @@ def create_app(settings: Settings | None = None, assistant: Assistant | None = N
         configure_logging(settings.log)
         if assistant is None:
             app.state.assistant = await load_assistant(settings)
-        yield
+        async with deliver_outbox(settings, app.state.assistant.embedder):
+            yield
         await settle()
+        await app.state.cache.close()
+        await app.state.rate_limits.close()
         await close_store()
 
     app = FastAPIOffline(
@@ -43,11 +82,18 @@ def create_app(settings: Settings | None = None, assistant: Assistant | None = N
         summary="Cited answers from a coaching organisation's own words.",
     )  # fmt: skip
     app.state.settings, app.state.assistant = settings, assistant
-    for routes in (completions, chat, search, coaching, sources, ingestion, health):
+    app.state.cache, app.state.token_verifier = open_cache(settings.cache.url), TokenVerifier(settings.auth)
+    app.state.rate_limits = RateLimits(settings)
+    for routes in (
+        completions, chat, search, coaching, sources, evidence, insights, feedback, ingestion, auth, users, practice,
+        session_records, calendars, reviews, learning, enrollments, assessments, community, messages,
+        projects, content, articles, commerce, events, partners, comms, governance, analytics, health,
+    ):  # fmt: skip
         app.include_router(routes.router)
     install_error_handlers(app)
     app.add_middleware(BodyLimit, uploads=settings.api.max_upload_bytes)
-    app.add_middleware(RequestTrace)  # added last, so outermost
+    app.add_middleware(AddressLimit, limits=app.state.rate_limits)
+    app.add_middleware(RequestTrace, trusted=read_networks(settings.api.trusted_proxies))  # added last, so outermost
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
 

@@ -1,36 +1,94 @@
 """What routes ask for: who calls, a transaction bound to them, the assistant, the settings."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.rate_limits import RateLimits, count_within
+from core.cache import Cache
 from core.errors import Forbidden
 from core.settings import Settings
-from db.session import Principal, tenant_session
-from domain.identity import Unauthenticated, authenticate_key
+from db.session import Principal, Role, tenant_session
+from domain.identity import KEY_PREFIX, Unauthenticated, authenticate_key
+from domain.sessions import TOKEN_PREFIX, authenticate_session
+from domain.tokens import TokenVerifier
 from rag.answer import Assistant
 
-_bearer = HTTPBearer(auto_error=False, description="An API key, `rg_…`", scheme_name="ApiKey")
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="Bearer",
+    description="An API key `rg_…`, the token of a sign-in `rgs_…`, or a token of the configured identity provider",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls and with what; only a sign-in has a session."""
+
+    principal: Principal
+    kind: Literal["key", "session", "token"]
+    session_id: UUID | None = None
 
 
 class ScopeMissing(Forbidden):
     """This key may not do this; make one with the scope it needs."""
 
 
-async def request_principal(
+class SignInNeeded(Forbidden):
+    """Only a person who signed in may do this; sign in with your password instead of calling with a key or token."""
+
+
+async def authenticate(request: Request, credential: str) -> Caller:
+    """Return who calls with this credential, wherever the request carried it; raises `Unauthenticated`.
+
+    Counts the call for its key and its user: raises `TooManyRequests`.
+    """
+    app = request.app.state
+    if credential.startswith(KEY_PREFIX):
+        caller = Caller(await authenticate_key(credential), "key")
+    elif credential.startswith(TOKEN_PREFIX):
+        signed_in = await authenticate_session(credential, cache=app.cache, settings=app.settings.auth)
+        caller = Caller(signed_in.principal, "session", signed_in.session_id)
+    else:
+        verifier: TokenVerifier = app.token_verifier
+        caller = Caller(await verifier.authenticate(credential), "token")
+    limits: RateLimits = app.rate_limits
+    user = f"{caller.principal.tenant_id}:{caller.principal.user_id}"
+    await count_within(request, limits.count_caller(credential, user))
+    return caller
+
+
+async def request_caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Principal:
-    """Return who calls; raises `Unauthenticated`."""
+) -> Caller:
+    """Return who calls and with what; raises `Unauthenticated`."""
     if credentials is None:
         raise Unauthenticated
-    principal = await authenticate_key(credentials.credentials)
-    request.state.principal = principal
-    return principal
+    caller = await authenticate(request, credentials.credentials)
+    request.state.principal = caller.principal
+    return caller
 
 
+CallerDep = Annotated[Caller, Depends(request_caller)]
+
+
+async def request_principal(caller: CallerDep) -> Principal:
+    """Return who calls; raises `Unauthenticated`."""
+    return caller.principal
+
+
+async def signed_in_caller(caller: CallerDep) -> Caller:
+    """Return the caller who signed in with a password; raises `SignInNeeded`."""
+    if caller.kind != "session":
+        raise SignInNeeded
+    return caller
+
+
+SignedInDep = Annotated[Caller, Depends(signed_in_caller)]
 PrincipalDep = Annotated[Principal, Depends(request_principal)]
 
 
@@ -49,6 +107,20 @@ def needs(scope: str) -> Any:  # noqa: ANN401  # what Depends returns
     return Depends(require_scope(scope))
 
 
+class RoleMissing(Forbidden):
+    """Your role may not do this; ask your organisation's administrator."""
+
+
+def needs_role(*roles: Role) -> Any:  # noqa: ANN401  # what Depends returns
+    """Return the route dependency on the caller acting in one of these roles."""
+
+    async def check(principal: PrincipalDep) -> None:
+        if principal.role not in roles:
+            raise RoleMissing(f"Only {' or '.join(roles)} may do this; ask your organisation's administrator.")
+
+    return Depends(check)
+
+
 async def request_session(principal: PrincipalDep) -> AsyncIterator[AsyncSession]:
     """Yield the request's one transaction, committed before the reply is sent."""
     async with tenant_session(principal) as session:
@@ -57,6 +129,15 @@ async def request_session(principal: PrincipalDep) -> AsyncIterator[AsyncSession
 
 # scope="function": a commit that fails must still be able to change the reply
 SessionDep = Annotated[AsyncSession, Depends(request_session, scope="function")]
+
+
+async def system_session(principal: PrincipalDep) -> AsyncIterator[AsyncSession]:
+    """Yield one transaction of the caller's tenant, bound as the pipelines; the route checks the caller's right."""
+    async with tenant_session(principal.as_system(), asked_by=principal) as session:
+        yield session
+
+
+SystemSessionDep = Annotated[AsyncSession, Depends(system_session, scope="function")]
 
 
 def request_settings(request: Request) -> Settings:
@@ -71,6 +152,13 @@ def request_assistant(request: Request) -> Assistant:
     return assistant
 
 
+def request_cache(request: Request) -> Cache:
+    """Return the cache the app was made with."""
+    cache: Cache = request.app.state.cache
+    return cache
+
+
+CacheDep = Annotated[Cache, Depends(request_cache)]
 SettingsDep = Annotated[Settings, Depends(request_settings)]
 AssistantDep = Annotated[Assistant, Depends(request_assistant)]
 IdempotencyKey = Annotated[

@@ -84,16 +84,21 @@ def _request_id(request: Request) -> str | None:
     return getattr(request.state, "request_id", None)
 
 
-async def _on_app_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, AppError)  # noqa: S101  # registered for it alone
-    problem = describe(error, _request_id(request))
+def respond_problem(error: AppError, request_id: str | None) -> JSONResponse:
+    """Return the reply for an error; one that knows when to try again says so in its context, in seconds."""
+    problem = describe(error, request_id)
     headers = {}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.status in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        headers["Retry-After"] = str(error.context.get("retry_after", RETRY_AFTER_S))
     _log.log(40 if problem.status >= 500 else 20, "request_refused", code=error.code, **error.context)
     return _respond(problem, headers)
+
+
+async def _on_app_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AppError)  # noqa: S101  # registered for it alone
+    return respond_problem(error, _request_id(request))
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:

@@ -12,6 +12,7 @@ from api.errors import PROBLEM, Problem
 MAX_BODY: Final = 8_000_000
 """Bytes of a request that is no upload: a long conversation has far fewer."""
 
+_UPLOADS: Final = ("/v1/ingestions", "/v1/media")
 _FORM_BYTES: Final = 1_000_000
 """What a form may hold besides its file."""
 
@@ -28,7 +29,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = self._uploads + _FORM_BYTES if scope["path"] == "/v1/ingestions" else MAX_BODY
+        most = self._uploads + _FORM_BYTES if scope["path"] in _UPLOADS else MAX_BODY
         sentence = f"The request is longer than {most:,} bytes; send less at once."
         said = Headers(scope=scope).get("content-length", "0")
         if said.isdigit() and int(said) > most:

@@ -11,7 +11,7 @@ from sse_starlette import ServerSentEvent
 from api.deps import AssistantDep, IdempotencyKey, PrincipalDep, SessionDep, needs
 from api.errors import list_problem_responses
 from api.measure import measure_answer
-from api.pagination import CursorQuery, LimitQuery, decode_place, encode_place
+from api.pagination import PLACE, CursorQuery, LimitQuery, read_cursor, write_cursor
 from api.schemas.chat import (
     CitationsEvent,
     DeltaEvent,
@@ -59,9 +59,9 @@ async def create_chat_session(
 @router.get("", operation_id="listChatSessions", responses=list_problem_responses())
 async def list_chat_sessions(session: SessionDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> SessionPage:
     """List your conversations, the last used first."""
-    rows = await chat.list_sessions(session, limit=limit + 1, before=decode_place(cursor))
+    rows = await chat.list_sessions(session, limit=limit + 1, before=read_cursor(cursor, PLACE))
     page = rows[:limit]
-    following = encode_place(page[-1].updated_at, page[-1].id) if len(rows) > limit else None
+    following = write_cursor((page[-1].updated_at, page[-1].id)) if len(rows) > limit else None
     return SessionPage(items=[show_session(row) for row in page], next_cursor=following)
 
 
@@ -77,9 +77,9 @@ async def list_chat_messages(
 ) -> MessagePage:
     """Read a conversation as you may see it now: what you may no longer see is withheld, sentence by sentence."""
     await chat.get_session(session, session_id)
-    views = await chat.list_messages(session, session_id, limit=limit + 1, after=decode_place(cursor))
+    views = await chat.list_messages(session, session_id, limit=limit + 1, after=read_cursor(cursor, PLACE))
     page = views[:limit]
-    following = encode_place(page[-1].created_at, page[-1].id) if len(views) > limit else None
+    following = write_cursor((page[-1].created_at, page[-1].id)) if len(views) > limit else None
     return MessagePage(items=[show_message(view) for view in page], next_cursor=following)
 
 

@@ -1,6 +1,5 @@
 """The clients a caller may see."""
 
-import base64
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -8,7 +7,7 @@ from sqlalchemy import func, select, tuple_
 
 from api.deps import SessionDep, needs
 from api.errors import list_problem_responses
-from api.pagination import BadCursor, CursorQuery, LimitQuery
+from api.pagination import CursorQuery, LimitQuery, read_cursor, write_cursor
 from api.schemas.search import ClientOut, ClientPage
 from db.models import Transcript, User
 
@@ -30,26 +29,12 @@ async def list_clients(session: SessionDep, limit: LimitQuery = 50, cursor: Curs
         .order_by(User.full_name, User.id)
         .limit(limit + 1)
     )
-    if cursor is not None:
-        query = query.where(tuple_(User.full_name, User.id) > _decode(cursor))
+    if (place := read_cursor(cursor, (str, UUID))) is not None:
+        query = query.where(tuple_(User.full_name, User.id) > place)
     rows = (await session.execute(query)).all()
     items = [
         ClientOut(id=row[0], full_name=row[1], email=row[2], sessions=row[3], last_session_at=row[4])
         for row in rows[:limit]
     ]
-    return ClientPage(items=items, next_cursor=_encode(items[-1]) if len(rows) > limit else None)
-
-
-def _encode(last: ClientOut) -> str:
-    return base64.urlsafe_b64encode(f"{last.id}{last.full_name}".encode()).decode()
-
-
-def _decode(cursor: str) -> tuple[str, UUID]:
-    try:
-        place = base64.urlsafe_b64decode(cursor.encode()).decode()
-        name, row_id = place[36:], UUID(place[:36])
-    except ValueError as error:
-        raise BadCursor from error
-    if "\x00" in name:
-        raise BadCursor
-    return name, row_id
+    following = write_cursor((items[-1].full_name, items[-1].id)) if len(rows) > limit else None
+    return ClientPage(items=items, next_cursor=following)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.deps import IdempotencyKey, PrincipalDep, SessionDep, SettingsDep, needs
 from api.errors import list_problem_responses
 from api.flow_server import start_ingest
-from api.pagination import CursorQuery, LimitQuery, decode_place, encode_place
+from api.pagination import PLACE, CursorQuery, LimitQuery, read_cursor, write_cursor
 from api.schemas.ingestion import (
     AttemptOut,
     IngestionDetail,
@@ -81,7 +81,7 @@ async def create_ingestion(
         upload = await _check_upload(session, principal, form, settings)
     upload_id = uuid5(principal.user_id, f"upload:{key}") if principal.user_id and key else uuid4()
     source = await _store(settings, principal.tenant_id, upload_id, upload)
-    async with tenant_session(principal.as_system()) as session:
+    async with tenant_session(principal.as_system(), asked_by=principal) as session:
         object_id = await _record(session, source, upload)
     run_id = await start_ingest(settings, tenant_id=principal.tenant_id, source=source, key=f"upload-{upload_id}")
     async with tenant_session(principal) as session:
@@ -99,11 +99,11 @@ async def list_ingestions(
     query = select(IngestedObject).order_by(IngestedObject.created_at.desc(), IngestedObject.id.desc()).limit(limit + 1)
     if wanted is not None:
         query = query.where(IngestedObject.ingestion_status == wanted)
-    if (place := decode_place(cursor)) is not None:
+    if (place := read_cursor(cursor, PLACE)) is not None:
         query = query.where(tuple_(IngestedObject.created_at, IngestedObject.id) < place)
     rows = (await session.scalars(query)).all()
     page = rows[:limit]
-    following = encode_place(page[-1].created_at, page[-1].id) if len(rows) > limit else None
+    following = write_cursor((page[-1].created_at, page[-1].id)) if len(rows) > limit else None
     return IngestionPage(items=[IngestionOut.model_validate(row) for row in page], next_cursor=following)
 
 

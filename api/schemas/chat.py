@@ -51,6 +51,7 @@ class CitationOut(BaseModel):
     char_start: int = Field(description="place in the source's text")
     char_end: int
     content_hash: str = Field(description="SHA-256 of the source's text")
+    link: str = Field(description="opens the source at these words")
 
 
 class SourceOut(BaseModel):
@@ -136,6 +137,7 @@ class MessageOut(BaseModel):
     understood: str | None = Field(description="what the question was taken to be about")
     provider: str | None = Field(description="who wrote the answer; extractive: quotes, without a model")
     refused: bool
+    pack_id: UUID | None = Field(None, description="the evidence pack it stands on, see /v1/evidence-packs")
 
 
 class MessagePage(BaseModel):
@@ -180,6 +182,7 @@ class DoneEvent(BaseModel):
     provider: str
     refused: bool
     support: float
+    pack_id: UUID | None = Field(None, description="the evidence pack it stands on, see /v1/evidence-packs")
 
 
 def show_session(row: ChatSession) -> SessionOut:
@@ -222,6 +225,7 @@ def show_done(done: Done) -> DoneEvent:
         sentences=[SentenceOut(text=s.text, citations=list(s.citations), withheld=False) for s in done.sentences],
         citations=[show_citation(view) for view in done.citations], coverage=show_coverage(done.coverage),
         understood=done.understood, provider=done.provider, refused=done.refused, support=done.support,
+        pack_id=done.pack_id,
     )  # fmt: skip
 
 
@@ -234,6 +238,6 @@ def show_message(view: MessageView) -> MessageOut:
             "sentences": [SentenceOut.model_validate(s) for s in view.sentences],
             "citations": [show_citation(c) for c in view.citations], "coverage": facts.get("coverage"),
             "understood": facts.get("understood"), "provider": facts.get("provider"),
-            "refused": bool(facts.get("refused")),
+            "refused": bool(facts.get("refused")), "pack_id": facts.get("pack_id"),
         }
     )  # fmt: skip

@@ -5,11 +5,11 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 
-def _clean(given: object) -> object:
+def clean_text(given: object) -> object:
     """Return text without NUL characters and with lone surrogates replaced; JSON may hold both, PostgreSQL neither."""
     if isinstance(given, str):
         return given.replace("\x00", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return given
 
 
-CleanText = Annotated[str, BeforeValidator(_clean)]
+CleanText = Annotated[str, BeforeValidator(clean_text)]
