@@ -106,7 +106,7 @@ async def _run_round(folder: Path, settings: Settings, embedder: Embedder, peer:
     watched = _Watched(embedder)
     # Searchable by no person: it is gone in a moment, and nobody said whose it is.
     said = Sidecar(visibility="system_internal")
-    async with throw_away_tenant() as system, _throw_away_originals(system, settings):
+    async with throw_away_tenant() as system, throw_away_originals(system, settings):
         began = perf_counter()
         first = await ingest_source(system.tenant_id, str(folder), said=said, embedder=watched)
         first_seconds = perf_counter() - began
@@ -128,7 +128,8 @@ async def _run_round(folder: Path, settings: Settings, embedder: Embedder, peer:
 
 
 @asynccontextmanager
-async def _throw_away_originals(system: Principal, settings: Settings) -> AsyncIterator[None]:
+async def throw_away_originals(system: Principal, settings: Settings) -> AsyncIterator[None]:
+    """Delete the tenant's originals at the end, after an error too."""
     originals = open_store(settings.storage_url, settings.storage)
     try:
         yield

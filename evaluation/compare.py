@@ -1,0 +1,276 @@
+"""Compares two runs of a suite case by case: what changed, how sure that is, and whether a rule forbids it."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from core.errors import Invalid
+from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult
+from evaluation.retrieval_metrics import Interval, bootstrap
+
+WHOLE: Final = "all"
+NOTICEABLE: Final = 0.1
+"""A case whose score fell by more is listed; smaller steps are a word more or less in a quote."""
+MATERIAL: Final = 0.005
+"""A fall of a mean by less is nobody's concern, however certain."""
+MOST_LISTED: Final = 100
+FEWEST_IN_SLICE: Final = 5
+"""Cases below which nothing is called certain: a slice of four may change by chance in any way."""
+
+_RULE: Final = re.compile(
+    r"\s*(?P<metric>[a-z_]+)\s*(?P<sign>[<>])\s*(?:(?P<limit>\d*\.?\d+)"
+    r"|(?P<baseline>baseline)(?:\s*(?P<step>[-+*])\s*(?P<value>\d*\.?\d+))?)\s*"
+)
+
+
+class UnusableRule(Invalid):
+    """This rule can't be read; write it like `support < 0.6` or `support < baseline - 0.02`."""
+
+
+class Rule(NamedTuple):
+    """What fails a run: a mean beyond `limit`, or, with `step`, beyond the baseline's so changed and beyond chance."""
+
+    text: str
+    metric: str
+    below: bool
+    step: str
+    limit: float
+
+    def find_limit(self, baseline: float) -> float:
+        """Return the limit for a run whose baseline had this mean."""
+        match self.step:
+            case "-":
+                return baseline - self.limit
+            case "+":
+                return baseline + self.limit
+            case "*":
+                return baseline * self.limit
+        return self.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One metric in one slice: means of both runs over the cases of both, and their paired difference."""
+
+    metric: str
+    group: str
+    cases: int
+    before: float
+    after: float
+    difference: Interval
+
+    @property
+    def worse(self) -> bool:
+        """Whether the whole interval lies on the worse side of no change."""
+        return self.cases >= FEWEST_IN_SLICE and (
+            self.difference.low > 0 if self.metric in LOWER_IS_BETTER else self.difference.high < 0
+        )
+
+    @property
+    def better(self) -> bool:
+        """Whether the whole interval lies on the better side of no change."""
+        return self.cases >= FEWEST_IN_SLICE and (
+            self.difference.high < 0 if self.metric in LOWER_IS_BETTER else self.difference.low > 0
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseChange:
+    """One case that got worse in one metric, with both answers to read side by side; a case without one says why."""
+
+    case_id: str
+    user_input: str
+    metric: str
+    before: float
+    after: float
+    answer_before: str
+    answer_after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """All that changed between two runs; it fails where `broken` says why."""
+
+    changes: Sequence[Change]
+    regressions: Sequence[CaseChange]
+    """The largest falls first."""
+    missing: Sequence[str]
+    """Cases of the baseline without a result in the new run; each counts as worst."""
+    added: Sequence[str]
+    flaky: Sequence[str]
+    broken: Sequence[str]
+
+
+def parse_rule(text: str) -> Rule:
+    """Read one rule; raises `UnusableRule`."""
+    found = _RULE.fullmatch(text)
+    if found is None:
+        raise UnusableRule(f"The rule {text!r} can't be read; write it like `support < baseline - 0.02`.")
+    known = (*QUALITY, *EFFORT)
+    if found["metric"] not in known:
+        raise UnusableRule(f"There is no metric {found['metric']}; choose one of {', '.join(known)}.")
+    step = (found["step"] or "-") if found["baseline"] else ""
+    return Rule(text.strip(), found["metric"], found["sign"] == "<", step, float(found["limit"] or found["value"] or 0))
+
+
+def compare(baseline: Sequence[CaseResult], results: Sequence[CaseResult], rules: Sequence[Rule] = ()) -> Comparison:
+    """Compare two runs of one suite, paired by case, repeats averaged first.
+
+    Without rules, any metric of quality that fell over all cases, by more than `MATERIAL` and beyond chance, fails.
+    A case that is missing always does.
+    """
+    before, after = _by_case(baseline), _by_case(results)
+    missing = [case for case in before if case not in after]
+    changes = list(_list_changes(before, after))
+    whole = {change.metric: change for change in changes if change.group == WHOLE}
+    if rules:
+        broken = [said for rule in rules if (said := _check(rule, whole)) is not None]
+    else:
+        broken = [
+            _say_fall(change) for change in whole.values()
+            if change.metric in QUALITY and change.worse and abs(change.difference.mean) > MATERIAL
+        ]  # fmt: skip
+    if missing:
+        broken.append(
+            f"{len(missing)} of the baseline's {len(before)} cases have no result; the first is {missing[0]}."
+        )
+    return Comparison(
+        changes=changes, regressions=_list_regressions(before, after), missing=missing,
+        added=[case for case in after if case not in before], flaky=find_flaky(results), broken=broken,
+    )  # fmt: skip
+
+
+def summarize(results: Sequence[CaseResult]) -> dict[str, dict[str, Interval]]:
+    """Return the mean of each metric with its 95 % interval over cases, by slice, the whole (`all`) first."""
+    cases = _by_case(results)
+    found: dict[str, dict[str, Interval]] = {}
+    for group, members in _list_groups(cases).items():
+        for metric in (*QUALITY, *EFFORT):
+            values = [value for case in members if (value := _read(cases[case], metric)) is not None]
+            if values:
+                found.setdefault(group, {})[metric] = bootstrap(values)
+    return found
+
+
+def check_limits(results: Sequence[CaseResult], rules: Sequence[Rule]) -> list[str]:
+    """Return which of the rules without a baseline the run breaks, a sentence each."""
+    means = summarize(results)[WHOLE]
+    return [
+        said for rule in rules if not rule.step
+        and (said := _judge(rule, means[rule.metric].mean if rule.metric in means else None, rule.limit)) is not None
+    ]  # fmt: skip
+
+
+def find_flaky(results: Sequence[CaseResult]) -> list[str]:
+    """Return the cases whose repeats differ: in being refused or failing, or in a metric of quality noticeably."""
+    return [case for case, repeats in _by_case(results).items() if _differ(repeats)]
+
+
+def _by_case(results: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
+    found: dict[str, list[CaseResult]] = defaultdict(list)
+    for one in results:
+        found[one.case_id].append(one)
+    return found
+
+
+def _list_groups(cases: Mapping[str, Sequence[CaseResult]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {WHOLE: list(cases)}
+    for case, repeats in cases.items():
+        for name, value in repeats[0].groups.items():
+            groups.setdefault(f"{name}={value}", []).append(case)
+    return groups
+
+
+def _read(repeats: Sequence[CaseResult], metric: str) -> float | None:
+    values = [value for one in repeats if (value := one.scores.get(metric)) is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _pair(before: Sequence[CaseResult], after: Sequence[CaseResult] | None, metric: str) -> tuple[float, float] | None:
+    """Return both runs' scores of a case; None where one has nothing to say. A missing case has the worst quality."""
+    was = _read(before, metric)
+    if was is None:
+        return None
+    if after is None:
+        return (was, float(metric in LOWER_IS_BETTER)) if metric in QUALITY else None
+    now = _read(after, metric)
+    return None if now is None else (was, now)
+
+
+def _list_changes(
+    before: Mapping[str, Sequence[CaseResult]], after: Mapping[str, Sequence[CaseResult]]
+) -> Iterator[Change]:
+    for group, members in _list_groups(before).items():
+        for metric in (*QUALITY, *EFFORT):
+            pairs = [pair for case in members if (pair := _pair(before[case], after.get(case), metric)) is not None]
+            if pairs:
+                was, now = np.asarray(pairs, np.float64).T
+                yield Change(
+                    metric=metric, group=group, cases=len(pairs), before=float(was.mean()), after=float(now.mean()),
+                    difference=bootstrap(now - was),
+                )  # fmt: skip
+
+
+def _list_regressions(
+    before: Mapping[str, Sequence[CaseResult]], after: Mapping[str, Sequence[CaseResult]]
+) -> list[CaseChange]:
+    found: list[CaseChange] = []
+    for case, repeats in before.items():
+        pairs = {metric: pair for metric in QUALITY if (pair := _pair(repeats, after.get(case), metric)) is not None}
+        falls = {m: (was - now) * (-1 if m in LOWER_IS_BETTER else 1) for m, (was, now) in pairs.items()}
+        metric = max(falls, key=lambda name: falls[name], default=None)
+        if metric is not None and falls[metric] > NOTICEABLE:
+            change = CaseChange(
+                case_id=case, user_input=repeats[0].user_input, metric=metric, before=pairs[metric][0],
+                after=pairs[metric][1], answer_before=_quote(repeats), answer_after=_quote(after.get(case)),
+            )  # fmt: skip
+            found.append(change)
+    return sorted(found, key=lambda one: -abs(one.before - one.after))[:MOST_LISTED]
+
+
+def _quote(repeats: Sequence[CaseResult] | None) -> str:
+    if repeats is None:
+        return "No result."
+    first = repeats[0]
+    return first.response.text if first.response is not None else first.error or ""
+
+
+def _differ(repeats: Sequence[CaseResult]) -> bool:
+    ends = {(one.status, one.response.refused if one.response else None) for one in repeats}
+    if len(ends) > 1:
+        return True
+    spreads = ([value for one in repeats if (value := one.scores.get(metric)) is not None] for metric in QUALITY)
+    return any(max(values) - min(values) > NOTICEABLE for values in spreads if values)
+
+
+def _check(rule: Rule, whole: Mapping[str, Change]) -> str | None:
+    """Return how the run breaks the rule; one against the baseline is broken only by a change beyond chance."""
+    change = whole.get(rule.metric)
+    if change is None:
+        return _judge(rule, None, rule.limit)
+    said = _judge(rule, change.after, rule.find_limit(change.before))
+    if said is None or not rule.step:
+        return said
+    beyond = change.difference.high < 0 if rule.below else change.difference.low > 0
+    return f"{said} {_say_difference(change)}" if beyond else None
+
+
+def _judge(rule: Rule, mean: float | None, limit: float) -> str | None:
+    if mean is None:
+        return f"`{rule.text}` can't be held: no case was scored for {rule.metric}."
+    if (mean < limit) if rule.below else (mean > limit):
+        return f"`{rule.text}` is broken: {rule.metric} is {mean:.4g}, the limit {limit:.4g}."
+    return None
+
+
+def _say_fall(change: Change) -> str:
+    return f"{change.metric} got worse: {change.before:.3f} to {change.after:.3f}. {_say_difference(change)}"
+
+
+def _say_difference(change: Change) -> str:
+    step = change.difference
+    return f"({step.mean:+.3f}, 95 % interval {step.low:+.3f} to {step.high:+.3f}, {change.cases} cases)"

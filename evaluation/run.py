@@ -1,0 +1,256 @@
+"""Runs a suite: asks the real assistant every question, scores the answers, keeps each at once, stops at the budget."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from core.errors import AppError, Invalid
+from core.logging import get_logger
+from db.session import Principal, tenant_session
+from domain.identity import get_principal
+from evaluation.ask import ask
+from evaluation.compare import check_limits, parse_rule
+from evaluation.metrics import flag_answer, score_answer, score_failure
+from evaluation.records import BY_JUDGE, LOWER_IS_BETTER, CaseResult, Response
+from evaluation.store import Status, close_experiment, load_results, open_experiment, store_results, store_suite
+from evaluation.suites import Case, Suite
+from rag.answer import Assistant
+from rag.answer_models import list_models
+from rag.costs import add_costs, price
+from rag.prompts import prompt_hash
+from rag.providers.protocol import Usage
+
+AT_ONCE: Final = 4
+"""Questions that are under way at a time; what is embedded shares the processors, what a model writes waits for it."""
+
+PROMPT_TOKENS: Final = 2_500
+ANSWER_TOKENS: Final = 300
+"""What one question takes where no earlier run tells: eight passages of 200 words with the rules, a short answer."""
+
+_log = get_logger("evaluation")
+
+
+class PriceUnknown(Invalid):
+    """The price of this suite's model is not known, so no budget can be promised; run it without one."""
+
+
+class EmptySuite(Invalid):
+    """Nothing of the suite is left to ask; raise the limit."""
+
+
+class Judge(Protocol):
+    """A model that reads an answer with its sources and says how good it is."""
+
+    @property
+    def name(self) -> str:
+        """The model and how it is asked, for the record."""
+
+    async def score(self, case: Case, response: Response) -> "Verdict":
+        """Return its scores; what could not be judged is an error in them, never an exception."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A judge's scores by metric, None where it failed; why it failed; what it cost, None where that is not known."""
+
+    scores: Mapping[str, float | None]
+    errors: Sequence[str] = ()
+    cost_usd: Decimal | None = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a run is going to cost in USD, None where a price is not known, and how that is known."""
+
+    cost_usd: Decimal | None
+    questions: int
+    basis: str
+
+
+@dataclass(slots=True, kw_only=True)
+class RunReport:
+    """One run of a suite: its results, in the suite's order, and how it ended."""
+
+    suite: str
+    dataset_version: int
+    experiment_id: UUID
+    status: Status
+    results: list[CaseResult]
+    resumed: int
+    forecast: Forecast
+    cost_usd: Decimal | None
+    config: Mapping[str, Any]
+    broken: list[str] = field(default_factory=list)
+    """Rules without a baseline that the run breaks."""
+
+    @property
+    def failed(self) -> list[CaseResult]:
+        """Cases that gave no answer."""
+        return [one for one in self.results if one.status == "failed"]
+
+
+FindReader = Callable[[str, str], Awaitable[Principal]]
+Told = Callable[[int, int], None]
+
+
+async def run_suite(
+    assistant: Assistant, suite: Suite, *, judge: Judge | None = None, repeats: int | None = None,
+    limit: int | None = None, budget_usd: Decimal | None = None, anew: bool = False,
+    find_reader: FindReader = get_principal, told: Told = lambda _done, _all: None,
+) -> RunReport:  # fmt: skip
+    """Ask every case `repeats` times and return all results; a run that broke off goes on where it was.
+
+    Each result is stored as it comes. A case that fails is recorded and the rest go on; nothing is asked once the
+    budget is spent. `told` hears how many of how many are done. Raises `EmptySuite`,
+    `PriceUnknown`, and what finding the people does.
+    """
+    cases = suite.loaded[: limit or len(suite.loaded)]
+    if not cases:
+        raise EmptySuite
+    repeats, budget_usd = repeats or suite.repeats, suite.budget_usd if budget_usd is None else budget_usd
+    emails = {suite.get_asker(case) for case in suite.loaded}
+    askers = {email: await find_reader(suite.tenant, email) for email in sorted(emails)}
+    system = next(iter(askers.values())).as_system()
+    async with tenant_session(system) as session:
+        models = await list_models(session, assistant.model)
+        config = _describe(assistant, suite, [choice.provider.name for choice in models], judge, limit)
+        forecast = forecast_run(len(cases) * repeats, [choice.provider.name for choice in models])
+        if budget_usd is not None and forecast.cost_usd is None:
+            raise PriceUnknown
+        stored = await store_suite(session, suite, askers)
+        people = {case.id: _require_user(askers[suite.get_asker(case)]) for case in cases}
+        experiment_id = await open_experiment(
+            session, suite, stored, user_id=people[cases[0].id], config=config, repeats=repeats,
+            budget_usd=budget_usd, forecast_usd=forecast.cost_usd, anew=anew,
+        )  # fmt: skip
+        before = await load_results(session, experiment_id)
+    done = {(one.case_id, one.repeat) for one in before}
+    todo = [(case, repeat) for repeat in range(1, repeats + 1) for case in cases if (case.id, repeat) not in done]
+    each = (forecast.cost_usd or Decimal(0)) / forecast.questions
+    run = _Run(assistant, suite, judge, askers, budget_usd, each, list(before))
+    status: Status = "interrupted"
+    try:
+        told(len(before), len(before) + len(todo))
+        async for result in run.ask_all(todo):
+            async with tenant_session(system) as session:
+                await store_results(session, experiment_id, stored, people, [result])
+            run.results.append(result)
+            told(len(run.results), len(before) + len(todo))
+        status = "over_budget" if run.over_budget else "completed"
+    finally:
+        async with tenant_session(system) as session:
+            await close_experiment(session, experiment_id, status, cost_usd=run.cost_usd)
+    order = {case.id: place for place, case in enumerate(cases)}
+    results = sorted(run.results, key=lambda one: (order.get(one.case_id, len(order)), one.repeat))
+    return RunReport(
+        suite=suite.name, dataset_version=stored.version, experiment_id=experiment_id, status=status, results=results,
+        resumed=len(before), forecast=forecast, cost_usd=run.cost_usd, config=config,
+        broken=check_limits(results, [parse_rule(text) for text in suite.fail_on]) if results else [],
+    )  # fmt: skip
+
+
+def forecast_run(questions: int, models: Sequence[str]) -> Forecast:
+    """Return what the questions will cost if the first model answers all of them; judges are not counted."""
+    if not models:
+        return Forecast(cost_usd=Decimal(0), questions=questions, basis="no model is asked")
+    usage = Usage(models[0].rpartition("/")[2], PROMPT_TOKENS, ANSWER_TOKENS)
+    each = price(usage)
+    basis = f"{PROMPT_TOKENS:,} tokens in and {ANSWER_TOKENS} out for each, by {models[0]}"
+    return Forecast(cost_usd=None if each is None else each * questions, questions=questions, basis=basis)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run under way."""
+
+    assistant: Assistant
+    suite: Suite
+    judge: Judge | None
+    askers: Mapping[str, Principal]
+    budget_usd: Decimal | None
+    each_usd: Decimal
+    """What one question was forecast to cost."""
+    results: list[CaseResult]
+    over_budget: bool = False
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What answers and judge cost so far; None where one of them is not known."""
+        return add_costs(cost for one in self.results for cost in _list_costs(one))
+
+    async def ask_all(self, todo: Sequence[tuple[Case, int]]) -> AsyncGenerator[CaseResult, None]:
+        """Yield results as they come, `AT_ONCE` under way, until all are done or the budget is spent."""
+        waiting = iter(todo)
+        running: set[asyncio.Task[CaseResult]] = set()
+        try:
+            while True:
+                while (
+                    len(running) < AT_ONCE
+                    and not self._is_spent(len(running))
+                    and (turn := next(waiting, None)) is not None
+                ):
+                    running.add(asyncio.create_task(self._ask(*turn)))
+                if not running:
+                    self.over_budget = next(waiting, None) is not None
+                    return
+                finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in finished:
+                    yield task.result()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _is_spent(self, running: int) -> bool:
+        """Tell whether the next question may pass the budget, those under way counted as the dearest so far."""
+        if self.budget_usd is None:
+            return False
+        known = [sum((cost for cost in _list_costs(one) if cost is not None), Decimal(0)) for one in self.results]
+        dearest = max([self.each_usd, *known])
+        return sum(known, Decimal(0)) + running * dearest >= self.budget_usd
+
+    async def _ask(self, case: Case, repeat: int) -> CaseResult:
+        result = CaseResult(
+            case_id=case.id, repeat=repeat, status="scored", scores={}, groups=case.groups, user_input=case.user_input
+        )
+        try:
+            reader = self.askers[self.suite.get_asker(case)]
+            response = await ask(self.assistant, reader, case.user_input, now=self.suite.asked_at)
+            scores = await score_answer(case, response, self.assistant.embedder)
+        except AppError as error:
+            _log.warning("case_failed", case=case.id, error=error.code)
+            scores = score_failure(case)
+            if self.judge is not None:
+                scores |= {name: float(name in LOWER_IS_BETTER) for name in BY_JUDGE}
+            return replace(result, status="failed", scores=scores, error=error.message)
+        result = replace(result, scores=scores, response=response, flags=tuple(flag_answer(response)))
+        if self.judge is None or response.refused:
+            return result
+        verdict = await self.judge.score(case, response)
+        return replace(
+            result, scores=scores | dict(verdict.scores), judge_errors=verdict.errors, judge_cost_usd=verdict.cost_usd
+        )
+
+
+def _list_costs(one: CaseResult) -> list[Decimal | None]:
+    costs = [one.response.cost_usd] if one.response is not None else []
+    return [*costs, one.judge_cost_usd] if one.judge_cost_usd is not None or one.judge_errors else costs
+
+
+def _require_user(principal: Principal) -> UUID:
+    assert principal.user_id is not None  # noqa: S101  # found by their address
+    return principal.user_id
+
+
+def _describe(
+    assistant: Assistant, suite: Suite, models: Sequence[str], judge: Judge | None, limit: int | None
+) -> dict[str, Any]:
+    """Return what decides the answers: a run goes on only under the same."""
+    return {
+        "embedder": assistant.embedder.name if assistant.embedder else None, "models": list(models),
+        "top_k": assistant.top_k, "prompt_hash": prompt_hash(), "judge": judge.name if judge else None,
+        "asked_at": suite.asked_at.isoformat() if suite.asked_at else None, "limit": limit,
+    }  # fmt: skip

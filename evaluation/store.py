@@ -1,0 +1,242 @@
+"""Keeps suites, their runs and every score in the store, so that a run can go on where it broke off."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, Literal
+from uuid import UUID, uuid4
+
+import orjson
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import NotFound
+from db.models import Dataset, DatasetCase, Experiment, RagEvaluation, RagMetric
+from db.session import Principal
+from domain.identity import bound_tenant
+from evaluation.records import BY_JUDGE, CaseResult, Cited, Response
+from evaluation.suites import Case, Suite
+
+WORDS: Final = "words"
+JUDGE: Final = "judge"
+Status = Literal["running", "completed", "interrupted", "over_budget", "failed"]
+
+
+class ExperimentNotFound(NotFound):
+    """There is no such run; `regenesis eval list` shows the runs there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSuite:
+    """A suite's dataset, and the row of each case by its key."""
+
+    dataset_id: UUID
+    version: int
+    case_ids: Mapping[str, UUID]
+
+
+async def store_suite(session: AsyncSession, suite: Suite, askers: Mapping[str, Principal]) -> StoredSuite:
+    """Keep the suite's cases as a version of its dataset; the same cases are the same version.
+
+    A case that quotes what a good answer stands on is for whoever asks it, named by e-mail in `askers`.
+    """
+    tenant = await bound_tenant(session)
+    known = await session.scalar(
+        select(Dataset).where(Dataset.name == suite.name, Dataset.content_hash == suite.content_hash)
+        .order_by(Dataset.version.desc()).limit(1)
+    )  # fmt: skip
+    if known is None:
+        newest = await session.scalar(select(func.max(Dataset.version)).where(Dataset.name == suite.name))
+        known = Dataset(
+            tenant_id=tenant, name=suite.name, version=(newest or 0) + 1, origin=suite.origin,
+            description=suite.description, content_hash=suite.content_hash,
+        )  # fmt: skip
+        session.add(known)
+        await session.flush()
+        rows = [_write_case(tenant, known.id, case, askers[suite.get_asker(case)]) for case in suite.loaded]
+        await session.execute(insert(DatasetCase), rows)
+    keys = await session.execute(
+        select(DatasetCase.case_key, DatasetCase.id).where(DatasetCase.dataset_id == known.id)
+    )  # fmt: skip
+    return StoredSuite(known.id, known.version, dict(keys.tuples().all()))
+
+
+async def open_experiment(
+    session: AsyncSession, suite: Suite, stored: StoredSuite, *, user_id: UUID, config: Mapping[str, Any],
+    repeats: int, budget_usd: Decimal | None, forecast_usd: Decimal | None, anew: bool,
+) -> UUID:  # fmt: skip
+    """Return the run of this suite that broke off under the same configuration, set going again, else a new one."""
+    config_hash = hashlib.sha256(orjson.dumps(config, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    if not anew:
+        begun = await session.scalar(
+            select(Experiment).where(
+                Experiment.dataset_id == stored.dataset_id, Experiment.config_hash == config_hash,
+                Experiment.repeats == repeats, Experiment.status.in_(("running", "interrupted", "over_budget")),
+            ).order_by(Experiment.started_at.desc()).limit(1).with_for_update()
+        )  # fmt: skip
+        if begun is not None:
+            begun.status, begun.budget_usd, begun.forecast_usd = "running", budget_usd, forecast_usd
+            return begun.id
+    experiment_id = uuid4()
+    session.add(
+        Experiment(
+            tenant_id=await bound_tenant(session),
+            id=experiment_id,
+            suite=suite.name,
+            dataset_id=stored.dataset_id,
+            user_id=user_id,
+            config=dict(config),
+            config_hash=config_hash,
+            repeats=repeats,
+            budget_usd=budget_usd,
+            forecast_usd=forecast_usd,
+        )
+    )
+    await session.flush()
+    return experiment_id
+
+
+async def store_results(
+    session: AsyncSession, experiment_id: UUID, stored: StoredSuite, askers: Mapping[str, UUID],
+    results: Sequence[CaseResult],
+) -> None:  # fmt: skip
+    """Add results to a run; one that is there already, by case and repeat, stays."""
+    tenant = await bound_tenant(session)
+    for one in results:
+        written = await session.scalar(
+            insert(RagEvaluation).values(
+                tenant_id=tenant, experiment_id=experiment_id, case_id=stored.case_ids[one.case_id],
+                repeat=one.repeat, user_id=askers[one.case_id], query=one.user_input,
+                answer=one.response.text if one.response else None,
+                retrieved_contexts=list(one.response.contexts) if one.response else [],
+                status=_name_status(one), error=one.error, details=_write_details(one),
+            ).on_conflict_do_nothing().returning(RagEvaluation.id)
+        )  # fmt: skip
+        if written is not None:
+            session.add_all(_write_metrics(tenant, written, one))
+    await session.flush()
+
+
+async def close_experiment(
+    session: AsyncSession, experiment_id: UUID, status: Status, *, cost_usd: Decimal | None
+) -> None:
+    """Say how the run ended and what it cost, None where that is not known."""
+    await session.execute(
+        update(Experiment).where(Experiment.id == experiment_id).values(
+            status=status, cost_usd=cost_usd, completed_at=func.clock_timestamp() if status == "completed" else None
+        )
+    )  # fmt: skip
+
+
+async def load_results(session: AsyncSession, experiment_id: UUID) -> list[CaseResult]:
+    """Return a run's results as far as its reader may see them; raises `ExperimentNotFound`."""
+    if await session.scalar(select(Experiment.id).where(Experiment.id == experiment_id)) is None:
+        raise ExperimentNotFound
+    rows = await session.execute(
+        select(RagEvaluation, DatasetCase).join(DatasetCase, RagEvaluation.case_id == DatasetCase.id)
+        .where(RagEvaluation.experiment_id == experiment_id).order_by(DatasetCase.case_key, RagEvaluation.repeat)
+    )  # fmt: skip
+    pairs = rows.tuples().all()
+    metrics: dict[UUID, dict[str, RagMetric]] = {}
+    scored = select(RagMetric).where(RagMetric.evaluation_id.in_([one.id for one, _ in pairs]))
+    for metric in await session.scalars(scored):
+        metrics.setdefault(metric.evaluation_id, {})[metric.scorer] = metric
+    return [_read_result(one, case, metrics.get(one.id, {})) for one, case in pairs]
+
+
+def _name_status(result: CaseResult) -> str:
+    if result.status == "failed":
+        return "failed"
+    return "refused" if result.response is not None and result.response.refused else "scored"
+
+
+def _write_case(tenant: UUID, dataset_id: UUID, case: Case, asker: Principal) -> dict[str, Any]:
+    quotes = bool(case.reference or case.reference_contexts)
+    return {
+        "tenant_id": tenant, "id": uuid4(), "dataset_id": dataset_id, "case_key": case.id,
+        "user_input": case.user_input, "reference": case.reference,
+        "reference_contexts": list(case.reference_contexts), "answerable": case.answerable,
+        "slices": case.groups | ({"user": case.user} if case.user else {}), "visibility": "system_internal",
+        "client_id": asker.user_id if quotes and asker.role == "client" else None,
+        "coach_id": asker.user_id if quotes and asker.role != "client" else None,
+    }  # fmt: skip
+
+
+def _write_metrics(tenant: UUID, evaluation_id: UUID, one: CaseResult) -> list[RagMetric]:
+    words = {name: value for name, value in one.scores.items() if name not in BY_JUDGE}
+    judged = {name: one.scores[name] for name in BY_JUDGE if name in one.scores}
+    response = one.response
+    rows = [
+        RagMetric(
+            tenant_id=tenant,
+            evaluation_id=evaluation_id,
+            scorer=WORDS,
+            coverage_score=words.get("scope_coverage"),
+            relevance_score=words.get("answer_relevance"),
+            scores=words,
+            latency_ms=_round(words.get("total_ms")),
+            tokens_used=_round(words.get("tokens")),
+            cost_usd=response.cost_usd if response else None,
+        )
+    ]
+    if judged:
+        rows.append(
+            RagMetric(
+                tenant_id=tenant,
+                evaluation_id=evaluation_id,
+                scorer=JUDGE,
+                faithfulness_score=judged.get("faithfulness"),
+                relevance_score=judged.get("response_relevancy"),
+                hallucination_score=judged.get("hallucination"),
+                scores=judged,
+                cost_usd=one.judge_cost_usd,
+            )
+        )
+    return rows
+
+
+def _write_details(one: CaseResult) -> dict[str, Any]:
+    """Return what stands beside the answer, for those who may read it: a score must not carry anybody's words."""
+    return {
+        "flags": list(one.flags), "judge_errors": list(one.judge_errors),
+        "response": _write_response(one.response) if one.response else None,
+    }  # fmt: skip
+
+
+def _write_response(response: Response) -> dict[str, Any]:
+    return {
+        "refused": response.refused, "provider": response.provider,
+        "citations": [
+            {"quote": one.quote, "speaker": one.speaker, "title": one.title, "source_id": one.source_id}
+            for one in response.citations
+        ],
+        "sessions_in_scope": response.sessions_in_scope, "sessions_examined": response.sessions_examined,
+        "timings": dict(response.timings), "input_tokens": response.input_tokens,
+        "output_tokens": response.output_tokens,
+    }  # fmt: skip
+
+
+def _read_result(row: RagEvaluation, case: DatasetCase, metrics: Mapping[str, RagMetric]) -> CaseResult:
+    words, judge = metrics.get(WORDS), metrics.get(JUDGE)
+    kept = row.details.get("response")
+    response = None
+    if kept is not None:
+        citations = tuple(Cited(**citation) for citation in kept["citations"])
+        response = Response(
+            text=row.answer or "", contexts=tuple(row.retrieved_contexts),
+            cost_usd=words.cost_usd if words else None, **(kept | {"citations": citations}),
+        )  # fmt: skip
+    return CaseResult(
+        case_id=case.case_key, repeat=row.repeat, status="failed" if row.status == "failed" else "scored",
+        scores=(dict(words.scores) if words else {}) | (dict(judge.scores) if judge else {}),
+        response=response, error=row.error,
+        judge_errors=tuple(row.details.get("judge_errors", ())), judge_cost_usd=judge.cost_usd if judge else None,
+        groups={name: value for name, value in case.slices.items() if name != "user"}, user_input=row.query,
+        flags=tuple(row.details.get("flags", ())),
+    )  # fmt: skip
+
+
+def _round(value: float | None) -> int | None:
+    return None if value is None else round(value)
