@@ -104,3 +104,80 @@ def retrieval(
         own = (f"{one.product.p50_ms:.1f}", f"{one.product.p95_ms:.1f}")
         table.add_row(f"{one.chunks:,}", *own, bare, f"{one.same_results:.0%}", others)
     get_console().print(table)
+
+
+@app.command()
+def store(
+    users: Annotated[int, typer.Option(min=1_000, max=1_000_000, help="People of the measured world.")] = 100_000,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Times each question is asked.")] = 5,
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the world for the next measurement.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a world of people, courses, posts, sessions and payments, and measure every access pattern in it."""
+    import asyncio
+
+    from rich.table import Table
+
+    from core.settings import get_settings
+    from evaluation.bench_store import bench_store
+    from evaluation.store_tables import World
+
+    with get_console(stderr=True).status("building the world") as status:
+        report = asyncio.run(bench_store(get_settings(), World(users), rounds=rounds, keep=keep, told=status.update))
+    if as_json:
+        print_json(report.to_json())
+        return
+    console = get_console()
+    console.print(
+        f"{sum(report.rows.values()):,} rows of {report.users:,} people built in {report.build_seconds:.0f} s, "
+        f"migrations {report.migrate_seconds:.1f} s"
+    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("pattern")
+    for heading in ("at once", "p50 ms", "p95 ms", "p99 ms", "wanted p95", "with binding p95", "to bare", "big scans"):
+        table.add_column(heading, justify="right")
+    for one in report.patterns:
+        for times in one.times:
+            wanted = f"{one.wanted_p95_ms:g}" if one.wanted_p95_ms and times.connections == 8 else ""
+            ratio = f"{one.ratio_to_bare:.2f}" if one.ratio_to_bare and times.connections == 1 else ""
+            table.add_row(
+                one.name, str(times.connections), f"{times.p50_ms:.2f}", f"{times.p95_ms:.2f}", f"{times.p99_ms:.2f}",
+                wanted, f"{times.bound_p95_ms:.2f}", ratio, ", ".join(one.big_scans),
+            )  # fmt: skip
+    console.print(table)
+
+
+@app.command()
+def evidence(
+    sessions: Annotated[int, typer.Option(min=2, max=10_000, help="Sessions of the made client.")] = 100,
+    public: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Public sessions instead: a folder with annomi/ and qmsum/.")
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Build, rebuild and verify the evidence of a throw-away organisation; exit 1 if an invariant is broken."""
+    from cli.console import print_error
+    from evaluation.bench_evidence import bench_evidence
+
+    with get_console(stderr=True).status("founding an organisation") as status:
+        work = bench_evidence(sessions=sessions, public=public, note=status.update)
+        report = run_async(measure(work), needs_store=False)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        typer.echo(f"{report.sessions:,} sessions of {report.words:,} words, {report.failed} failed")
+        for name, built in (("first", report.first), ("again", report.again), ("rebuilt", report.rebuilt),
+                            ("one more", report.added)):  # fmt: skip
+            if built is not None:
+                typer.echo(f"{name}: {built.seconds:.2f} s, {built.rows_changed:,} rows changed")
+        typer.echo(f"the slowest session: {report.slowest_session_seconds:.3f} s")
+        typer.echo(f"{report.quotes:,} quotes")
+        for name, counts in (("claims", report.claims), ("patterns", report.patterns), ("refused", report.rejections),
+                             ("proposed, not stored", report.dropped), ("broken", report.broken)):  # fmt: skip
+            listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+            typer.echo(f"{name}: {sum(counts.values()):,}{f' ({listed})' if listed else ''}")
+    if report.broken:
+        print_error(f"{sum(report.broken.values()):,} rows break an invariant.")
+        raise typer.Exit(1)

@@ -43,6 +43,8 @@ async def _examine(settings: "Settings") -> "list[Finding]":
         ("row-level security", checks.check_row_level_security),
         ("organisations", checks.check_tenants),
         ("object store", checks.check_storage),
+        ("master key", checks.check_master_key),
+        ("cache", services.check_cache),
         ("embedder", checks.check_embedder),
         ("language model", checks.check_model),
         ("flow server", services.check_flow_server),
@@ -54,6 +56,7 @@ async def _examine(settings: "Settings") -> "list[Finding]":
 def list_settings(settings: "Settings") -> list[tuple[str, str, str]]:
     """Return each setting's variable, its value with secrets masked, and where the value came from."""
     import os
+    import re
 
     from pydantic import BaseModel
 
@@ -68,7 +71,8 @@ def list_settings(settings: "Settings") -> list[tuple[str, str, str]]:
                 walk(value, f"{prefix}{name}__")
             else:
                 source = "environment" if variable in given else "default"
-                listed.append((variable, "" if value is None else str(value), source))
+                shown = re.sub(r"://[^/@]*@", "://**********@", "" if value is None else str(value))
+                listed.append((variable, shown, source))
 
     walk(settings, "REGENESIS_")
     return listed

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
 
+from db.models import User
 from db.session import Principal, tenant_session
+from domain.auth import set_password
 from domain.coaching import start_engagement
 from domain.identity import Unauthenticated, authenticate_key, create_user, find_user_id, issue_api_key
+from domain.passwords import make_password, verify_password
 from domain.platform import found_tenant, list_tenants
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 SAMPLE = Path(__file__).parent / "sample"
 KEYS = "sample-keys.json"
+PASSWORDS = "sample-passwords.json"
 
 
 class Person(BaseModel):
@@ -87,6 +92,15 @@ class SampleKey:
     role: str
     email: str
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSignIn:
+    """Who may sign in with what."""
+
+    organisation: str
+    email: str
+    password: str
 
 
 @cache
@@ -162,6 +176,35 @@ async def get_sample_keys(home: Path) -> list[SampleKey]:
     return keys
 
 
+async def find_sample_sign_in(home: Path) -> SampleSignIn | None:
+    """Return what the welcome organisation's coach signs in with, made on the first start; None where they changed it.
+
+    It is kept in the home, for its owner only, so that a later start can show it again.
+    """
+    welcome = read_sample().welcome
+    tenant = next(one for one in read_sample().tenants if one.slug == welcome.tenant)
+    kept = _read_password(home)
+    async with tenant_session(Principal(tenant.id, "system")) as session:
+        user = await session.scalar(select(User).where(User.email == welcome.user))
+        if user is None:
+            return None  # someone removed this person
+        if user.password_hash is None:
+            kept = make_password()
+            # kept before it is set: a start cut short in between makes another one
+            _write_private(home / PASSWORDS, {welcome.user: kept})
+            await set_password(session, user_id=user.id, password=kept)
+        elif kept is None or not await verify_password(user.password_hash, kept):
+            return None
+    return SampleSignIn(welcome.tenant, welcome.user, kept)
+
+
+def _read_password(home: Path) -> str | None:
+    try:
+        return str(json.loads((home / PASSWORDS).read_text())[read_sample().welcome.user])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 async def _is_valid(key: str) -> bool:
     try:
         await authenticate_key(key)
@@ -178,7 +221,10 @@ def _read_keys(home: Path) -> list[SampleKey]:
 
 
 def _write_keys(home: Path, keys: list[SampleKey]) -> None:
-    path = home / KEYS
+    _write_private(home / KEYS, [{"role": key.role, "email": key.email, "key": key.key} for key in keys])
+
+
+def _write_private(path: Path, content: object) -> None:
     path.touch(mode=0o600)
     path.chmod(0o600)
-    path.write_text(json.dumps([{"role": key.role, "email": key.email, "key": key.key} for key in keys], indent=2))
+    path.write_text(json.dumps(content, indent=2))

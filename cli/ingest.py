@@ -57,7 +57,7 @@ async def _ingest(
 
     settings = get_settings()
     tenant = await get_tenant_by_slug(tenant_slug)
-    _keep_prefect_quiet(settings)
+    keep_prefect_quiet(settings)
     from flows.server import prefect_session
 
     async with AsyncExitStack() as exits:
@@ -94,7 +94,7 @@ def _absolute(source: str) -> str:
     return source if "://" in source else str(Path(source).expanduser().absolute())
 
 
-def _keep_prefect_quiet(settings: "Settings") -> None:
+def keep_prefect_quiet(settings: "Settings") -> None:
     """Say what Prefect reads when it is imported: state in the home, no telemetry, its log to its server only."""
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_HOME", str(settings.home / "prefect"))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli import ask, bench, database, doctor, engagements, evaluate, ingest, keys, search, tenants, up, users
+from cli import ask, bench, database, doctor, engagements, evaluate, evidence, ingest, keys, search, tenants, up, users
 from cli.console import CommandGroup
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command()(search.search)
 app.command()(doctor.doctor)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(bench.app, name="bench")
+app.add_typer(evidence.app, name="evidence")
 app.add_typer(database.app, name="db")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(users.app, name="users")

@@ -48,6 +48,20 @@ async def answers(url: str) -> bool:
         return False
 
 
+async def check_cache(settings: Settings) -> Finding:
+    """Look whether Redis answers, where it is what processes share."""
+    from core.cache import open_cache
+
+    cache = open_cache(settings.cache.url)
+    if not cache.is_shared:
+        return Finding("cache", "ok", "in memory: each process has its own (REGENESIS_CACHE__URL names a Redis)")
+    try:
+        await cache.get("doctor")
+    finally:
+        await cache.close()
+    return Finding("cache", "ok", "Redis answers")
+
+
 async def check_flow_server(settings: Settings) -> Finding:
     """Look whether the flow server that commands would use answers."""
     run = find_run(settings.home)

@@ -134,7 +134,9 @@ async def _start_flows(start: _Start) -> None:
 async def _start_api(start: _Start) -> None:
     with start.checklist.step("API") as step:
         where = ["--host", start.addresses.host, "--port", str(start.addresses.port)]
-        command = [sys.executable, "-m", "uvicorn", "api.app:create_app", "--factory", "--no-access-log", *where]
+        # whom X-Forwarded-For may speak for is the app's to decide, see REGENESIS_API__TRUSTED_PROXIES
+        served = ["api.app:create_app", "--factory", "--no-access-log", "--no-proxy-headers"]
+        command = [sys.executable, "-m", "uvicorn", *served, *where]
         child = start.children.start("API", command, _environment(start))
         await start.children.wait_until_answers(child, f"{start.addresses.api_url}/healthz", seconds=READY_SECONDS)
         step.detail = start.addresses.api_url

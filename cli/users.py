@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.console import JsonOption, TenantOption, print_json, run_async
-from cli.operator import operator_session
+from cli.operator import get_user_id, operator_session
 
 app = typer.Typer(help="People of an organisation.", no_args_is_help=True)
 
@@ -55,3 +55,39 @@ def list_all(tenant: TenantOption, *, as_json: JsonOption = False) -> None:
         return
     for one in people:
         typer.echo(f"{one.email}\t{one.role}\t{one.full_name}")
+
+
+@app.command()
+def password(
+    email: Annotated[str, typer.Argument(help="Whose password.")],
+    tenant: TenantOption,
+    *,
+    generate: Annotated[bool, typer.Option("--generate", help="Make one and print it, this once only.")] = False,
+    without_second_factor: Annotated[
+        bool, typer.Option("--without-second-factor", help="Also turn their second factor off, for a lost phone.")
+    ] = False,
+) -> None:
+    """Set a person's password, unlock their account and end their sessions; asks for it unless told to make one."""
+    from core.cache import open_cache
+    from core.settings import get_settings
+    from domain import totp
+    from domain.auth import set_password
+    from domain.passwords import make_password
+    from domain.sessions import forget_sessions
+
+    chosen = make_password() if generate else typer.prompt("New password", hide_input=True, confirmation_prompt=True)
+
+    async def work() -> None:
+        async with operator_session(tenant) as session:
+            user_id = await get_user_id(session, email)
+            ended = await set_password(session, user_id=user_id, password=chosen)
+            if without_second_factor:
+                await totp.disable(session, user_id=user_id)
+        cache = open_cache(get_settings().cache.url)
+        await forget_sessions(ended, cache=cache)
+        await cache.close()
+
+    run_async(work())
+    if generate:
+        typer.echo(chosen)
+    typer.echo(f"The password of {email.lower()} is set; their sessions ended.", err=generate)

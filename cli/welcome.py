@@ -12,11 +12,23 @@ from cli.addresses import Addresses
 from cli.ask import answer_question, print_answer
 from cli.checklist import Checklist
 from cli.console import run_together
-from cli.first_start import KEYS, SampleKey, SampleTenant, found_sample, get_sample_keys, read_sample
+from cli.first_start import (
+    KEYS,
+    PASSWORDS,
+    SampleKey,
+    SampleSignIn,
+    SampleTenant,
+    find_sample_sign_in,
+    found_sample,
+    get_sample_keys,
+    read_sample,
+)  # fmt: skip
+from cli.ingest import keep_prefect_quiet
 from cli.runs import run_deployment
 from cli.stack import INGEST
 from core.settings import Settings
 from domain.identity import get_principal
+from pipelines.evidence.build_plan import choose_clients, plan_clients
 from pipelines.ingest import is_up_to_date, load_embedder
 
 if TYPE_CHECKING:
@@ -28,6 +40,7 @@ class Greeting:
     """What the first screen shows."""
 
     keys: list[SampleKey]
+    sign_in: SampleSignIn | None
     done: "Done"
 
 
@@ -36,19 +49,22 @@ async def prepare(settings: Settings, addresses: Addresses, checklist: Checklist
     sample = read_sample()
     with checklist.step("sample people") as step:
         founded = await found_sample()
-        keys = await get_sample_keys(settings.home)
+        keys, sign_in = await get_sample_keys(settings.home), await find_sample_sign_in(settings.home)
         step.detail = f"{founded} organisations founded" if founded else "there already"
     await run_together(*(_ingest(tenant, settings, addresses, checklist) for tenant in sample.tenants))
+    for tenant in sample.tenants:
+        await _build_evidence(tenant, settings, addresses, checklist)
     with checklist.step("first answer"):
         reader = await get_principal(sample.welcome.tenant, sample.welcome.user)
         done = await answer_question(settings, reader, sample.welcome.question)
-    return Greeting(keys, done)
+    return Greeting(keys, sign_in, done)
 
 
 def show(console: Console, settings: Settings, addresses: Addresses, greeting: Greeting | None, *, once: bool) -> None:
     """Print the first screen."""
     if greeting is not None:
         _show_answer(console, greeting)
+        _show_sign_in(console, settings, greeting.sign_in)
         _show_keys(console, settings, greeting.keys)
     if once:
         return
@@ -67,6 +83,17 @@ def _show_answer(console: Console, greeting: Greeting) -> None:
     name = next(one.full_name for one in tenant.users if one.email == welcome.user)
     console.print(f"\n[bold]{escape(name)}[/] of {escape(tenant.name)} asks: [italic]{escape(welcome.question)}[/]\n")
     print_answer(console, greeting.done)
+
+
+def _show_sign_in(console: Console, settings: Settings, sign_in: SampleSignIn | None) -> None:
+    if sign_in is None:
+        return  # they have a password of their own by now
+    console.print(f"\n[bold]Sign in[/] [dim]kept in {settings.home / PASSWORDS}[/]")
+    table = Table.grid(padding=(0, 2))
+    table.add_row("organisation", escape(sign_in.organisation))
+    table.add_row("e-mail", escape(sign_in.email))
+    table.add_row("password", sign_in.password)
+    console.print(table, soft_wrap=True)
 
 
 def _show_keys(console: Console, settings: Settings, keys: list[SampleKey]) -> None:
@@ -103,3 +130,20 @@ async def _ingest(tenant: SampleTenant, settings: Settings, addresses: Addresses
         parameters = {"tenant_id": str(tenant.id), "source": str(tenant.folder)}
         run = await run_deployment(addresses.flow_api_url, INGEST, parameters, on_progress=show)
         step.detail = run["state"]["message"] or run["state_name"]
+
+
+async def _build_evidence(tenant: SampleTenant, settings: Settings, addresses: Addresses, checklist: Checklist) -> None:
+    """Run the flow in this process: it takes a second or two, a child to run it in would take ten times as long."""
+    with checklist.step(f"evidence of {tenant.slug}") as step:
+        # By rules: no start asks a model that costs money; `regenesis evidence build` does.
+        plan = await plan_clients(tenant.id, await choose_clients(tenant.id), settings, ask_models=False)
+        if not plan.sessions:
+            step.detail = "nothing new"
+            return
+        keep_prefect_quiet(settings)
+        from flows.build_evidence import build_evidence
+        from flows.server import prefect_session
+
+        async with prefect_session(settings.model_copy(update={"prefect_api_url": addresses.flow_api_url})):
+            report = await build_evidence(tenant.id, ask_models=False)
+        step.detail = report.summarize()
