@@ -20,6 +20,7 @@ for name in [name for name in os.environ if name.startswith("REGENESIS_") and "T
     if name != "REGENESIS_LOG__LEVEL":
         del os.environ[name]
 os.environ["REGENESIS_HOME"] = str(_home)
+os.environ["REGENESIS_OUTBOX__DISPATCH"] = "false"  # a served app would deliver what other tests look at
 
 from core.logging import configure_logging  # noqa: E402  # the environment comes first
 from core.settings import Settings, get_settings  # noqa: E402

@@ -23,6 +23,7 @@ from db.session import tenant_session
 from domain.identity import issue_api_key
 from rag.answer import Assistant
 from tests.factories.people import Organisation
+from tests.factories.redis_server import redis_server  # noqa: F401  # a fixture
 from tests.factories.sessions import EMBEDDER, name_people, require_id
 
 

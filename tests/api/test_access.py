@@ -9,11 +9,12 @@ import pytest
 from db.session import tenant_session
 from domain.identity import issue_api_key, revoke_api_key
 from tests.api.conftest import Connect, Keys, issue_keys
+from tests.api.test_openapi import SIGN_IN
 from tests.factories.people import Organisation, found_organisation
 from tests.factories.sessions import require_id, store_document, store_session
 
 TURNS = [("coach", "How was the week?"), ("client", "I will call the harbour master by Monday.")]
-PUBLIC = {"/healthz", "/readyz", "/metrics"}
+PUBLIC = {"/healthz", "/readyz", "/metrics", *SIGN_IN}
 
 
 async def test_every_route_wants_a_key(app: Any, connect: Connect) -> None:

@@ -6,6 +6,14 @@ from typing import Any
 
 from tests.api.conftest import Connect
 
+SIGN_IN = {
+    "/v1/auth/sign-in",
+    "/v1/auth/second-factor",
+    "/v1/certificates/verify/{code}",
+    "/v1/payments/events/{organisation}/{gateway}",
+}
+"""What people call who have no credential yet."""
+
 
 def test_description_is_complete(app: Any) -> None:
     described = app.openapi()
@@ -18,12 +26,14 @@ def test_description_is_complete(app: Any) -> None:
             assert re.fullmatch(r"[a-z][A-Za-z]+", operation["operationId"])
             if path.startswith("/v1/"):
                 assert {"401", "403", "422", "503"} <= operation["responses"].keys(), path
-                assert operation["security"] == [{"ApiKey": []}], path
+                assert ("security" in operation) != (path in SIGN_IN), path
+                assert operation.get("security", [{"Bearer": []}]) == [{"Bearer": []}], path
                 assert "application/problem+json" in operation["responses"]["401"]["content"]
                 assert ("404" in operation["responses"]) or "{" not in path, path
     schemas = described["components"]["schemas"]
     for reference in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(described)):
         assert reference in schemas
+    assert described["components"]["securitySchemes"]["Bearer"]["scheme"] == "bearer"
     assert {"Problem", "SourcesEvent", "DoneEvent"} <= schemas.keys()
     assert "HTTPValidationError" not in schemas
 

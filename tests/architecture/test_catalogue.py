@@ -145,3 +145,73 @@ def test_definer_functions_fix_their_search_path(catalogue: psycopg.Connection) 
              AND NOT coalesce(p.proconfig::text LIKE '%%search_path=pg_catalog%%', false)""",
     )
     assert rows == []
+
+
+def test_views_are_read_as_their_reader(catalogue: psycopg.Connection) -> None:
+    """A view without security_invoker would show everyone what its owner may see."""
+    rows = ask(
+        catalogue,
+        """SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE n.nspname = ANY (%(schemas)s) AND c.relkind = 'v'
+             AND NOT coalesce(c.reloptions::text LIKE '%%security_invoker=true%%', false)""",
+    )
+    assert rows == []
+
+
+def test_materialised_views_are_read_through_functions_only(catalogue: psycopg.Connection) -> None:
+    """No policy guards a materialised view, so no role but its owner may read one."""
+    rows = ask(
+        catalogue,
+        """SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE n.nspname = ANY (%(schemas)s) AND c.relkind = 'm'
+             AND has_any_column_privilege(%(app)s, c.oid, 'SELECT')""",
+    )
+    assert rows == []
+
+
+def test_sequences_and_truncate_are_the_owner_s(catalogue: psycopg.Connection) -> None:
+    rows = ask(
+        catalogue,
+        f"SELECT t.name FROM ({TABLES}) t WHERE has_table_privilege(%(app)s, t.oid, 'TRUNCATE, TRIGGER, REFERENCES')",
+    )
+    assert rows == []
+
+
+def test_logs_are_never_written_by_the_app(catalogue: psycopg.Connection) -> None:
+    rows = ask(
+        catalogue,
+        f"""SELECT t.name FROM ({TABLES}) t
+            WHERE t.name IN ('governance.audit_logs', 'governance.audit_heads', 'governance.audit_pending')
+              AND has_table_privilege(%(app)s, t.oid, 'INSERT, UPDATE, DELETE')""",
+    )
+    assert rows == []
+    changed = ask(
+        catalogue,
+        f"""SELECT t.name FROM ({TABLES}) t
+            WHERE t.name IN ('governance.deletion_records', 'chat.chat_messages', 'accounting.ledger_entries')
+              AND has_table_privilege(%(app)s, t.oid, 'UPDATE, DELETE')""",
+    )
+    assert changed == []
+
+
+def test_the_owner_changes_nothing_outside_the_bound_tenant(catalogue: psycopg.Connection) -> None:
+    """Where the owner may look across tenants, its triggers still write to the bound tenant alone.
+
+    The audit log is left out: a change made while nobody is bound is logged too, to the tenant of the changed row.
+    """
+    loose = ask(
+        catalogue,
+        """
+        WITH p AS (SELECT schemaname || '.' || tablename AS name, * FROM pg_policies
+                   WHERE schemaname = ANY (%(schemas)s) AND tablename NOT LIKE 'audit_%%'),
+        open AS (SELECT name FROM p WHERE policyname = 'tenant_isolation' AND NOT 'public' = ANY (roles))
+        SELECT w.name, c.command FROM open JOIN p w USING (name)
+        CROSS JOIN (VALUES ('INSERT'), ('UPDATE'), ('DELETE')) AS c (command)
+        WHERE w.permissive = 'PERMISSIVE' AND %(owner)s = ANY (w.roles) AND w.cmd IN ('ALL', c.command)
+          AND coalesce(w.with_check, w.qual) NOT LIKE '%%app.tenant_id%%'
+          AND NOT EXISTS (SELECT FROM p r WHERE r.name = w.name AND r.permissive = 'RESTRICTIVE'
+                          AND %(owner)s = ANY (r.roles) AND r.cmd = c.command
+                          AND coalesce(r.with_check, r.qual) LIKE '%%app.tenant_id%%')
+        """,
+    )
+    assert loose == []

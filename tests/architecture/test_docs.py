@@ -2,12 +2,25 @@
 
 import inspect
 
-from db.base import Base
-from db.document import PAGE, render_tables
+from sqlalchemy import create_engine
+
+from core.settings import Settings
+from db.base import SCHEMAS, Base
+from db.document import DIAGRAMS, PAGE, render_diagram, render_tables
+from db.locate import owner_url
 
 
-def test_tables_page_is_up_to_date() -> None:
-    assert PAGE.read_text() == render_tables(), "run `make docs` and commit docs/tables.md"
+def test_tables_page_is_up_to_date(store: Settings) -> None:
+    engine = create_engine(owner_url(store).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        assert PAGE.read_text() == render_tables(connection), "run `make docs` and commit docs/tables.md"
+    engine.dispose()
+
+
+def test_diagrams_are_up_to_date() -> None:
+    assert {path.stem for path in DIAGRAMS.glob("*.md")} == set(SCHEMAS)
+    for schema in SCHEMAS:
+        assert (DIAGRAMS / f"{schema}.md").read_text() == render_diagram(schema), "run `make docs`"
 
 
 def test_every_table_says_what_a_row_means() -> None:

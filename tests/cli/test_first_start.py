@@ -3,12 +3,13 @@
 import stat
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from cli.first_start import KEYS, found_sample, get_sample_keys, read_sample
-from core.settings import Settings
+from cli.first_start import KEYS, PASSWORDS, find_sample_sign_in, found_sample, get_sample_keys, read_sample
+from core.settings import AuthSettings, Settings
 from db.models import ApiKey, Engagement, User
 from db.session import Principal, tenant_session
+from domain.auth import set_password, sign_in
 from domain.identity import authenticate_key, get_principal, hash_key, revoke_api_key
 from domain.platform import get_tenant_by_slug
 
@@ -94,3 +95,41 @@ async def test_damaged_key_file_is_replaced(store: Settings, tmp_path: Path) -> 
     await found_sample()
     (tmp_path / KEYS).write_text("{")
     assert len(await get_sample_keys(tmp_path)) == 6
+
+
+async def forget_password() -> None:
+    welcome = read_sample().welcome
+    coach = await get_principal(welcome.tenant, welcome.user)
+    async with tenant_session(coach.as_system()) as session:
+        await session.execute(update(User).where(User.id == coach.user_id).values(password_hash=None))
+
+
+async def test_the_coach_signs_in_with_what_is_shown(store: Settings, tmp_path: Path) -> None:
+    await found_sample()
+    await forget_password()
+    shown = await find_sample_sign_in(tmp_path)
+    assert shown is not None
+    assert await find_sample_sign_in(tmp_path) == shown
+    assert stat.S_IMODE((tmp_path / PASSWORDS).stat().st_mode) == 0o600
+    opened, is_challenge = await sign_in(
+        organisation=shown.organisation, email=shown.email, password=shown.password, settings=AuthSettings()
+    )
+    assert opened.token.startswith("rgs_")
+    assert not is_challenge
+
+
+async def test_a_password_of_their_own_is_never_replaced_or_shown(store: Settings, tmp_path: Path) -> None:
+    await found_sample()
+    await forget_password()
+    assert await find_sample_sign_in(tmp_path) is not None
+    welcome = read_sample().welcome
+    coach = await get_principal(welcome.tenant, welcome.user)
+    async with tenant_session(coach.as_system()) as session:
+        assert coach.user_id is not None
+        await set_password(session, user_id=coach.user_id, password="quiet otter seven maps")
+    assert await find_sample_sign_in(tmp_path) is None
+    (tmp_path / PASSWORDS).write_text("{")
+    assert await find_sample_sign_in(tmp_path) is None
+    await sign_in(
+        organisation=welcome.tenant, email=welcome.user, password="quiet otter seven maps", settings=AuthSettings()
+    )

@@ -8,9 +8,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from core.settings import Settings
+from core.cache import MemoryCache
+from core.settings import AuthSettings, Settings
 from db.session import close_store
+from domain import auth
 from domain.identity import Unauthenticated, authenticate_key
+from domain.sessions import authenticate_session
 
 
 def run(*arguments: str) -> Result:
@@ -108,3 +111,45 @@ def test_key_needs_a_known_user_and_scope(slug: str) -> None:
     wrong = run("keys", "issue", "--tenant", slug, "--user", f"kim@{slug}.example", "--scope", "everything")
     assert wrong.exit_code == 1
     assert "'everything'" in wrong.stderr
+
+
+def sign_in(slug: str, password: str) -> str:
+    async def work() -> str:
+        try:
+            opened, _ = await auth.sign_in(
+                organisation=slug, email=f"kim@{slug}.example", password=password, settings=AuthSettings()
+            )
+            signed_in = await authenticate_session(opened.token, cache=MemoryCache(), settings=AuthSettings())
+            return signed_in.principal.role
+        finally:
+            await close_store()
+
+    return asyncio.run(work())
+
+
+def test_password_is_set_by_hand_or_made(slug: str) -> None:
+    command = ("users", "password", f"kim@{slug}.example", "--tenant", slug)
+    chosen = "quiet otter seven maps"
+    typed = CliRunner().invoke(app, command, input=f"{chosen}\n{chosen}\n")
+    assert typed.exit_code == 0, typed.stderr
+    assert chosen not in typed.stdout
+    assert sign_in(slug, chosen) == "coach"
+    made = run(*command, "--generate", "--without-second-factor")
+    password = made.stdout.strip()
+    assert made.exit_code == 0
+    assert len(password) >= 20
+    assert sign_in(slug, password) == "coach"
+    with pytest.raises(auth.SignInRefused):
+        sign_in(slug, chosen)
+
+
+def test_weak_password_and_unknown_person_are_refused_in_one_sentence(slug: str) -> None:
+    weak = CliRunner().invoke(
+        app, ("users", "password", f"kim@{slug}.example", "--tenant", slug), input="password1234\npassword1234\n"
+    )
+    assert weak.exit_code == 1
+    assert "guess" in weak.stderr
+    unknown = run("users", "password", "nobody@x.example", "--tenant", slug, "--generate")
+    assert unknown.exit_code == 1
+    assert "nobody@x.example" in unknown.stderr
+    assert unknown.stdout == ""

@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 
-from cli.first_start import KEYS, SAMPLE, read_sample
+from cli.first_start import KEYS, read_sample
 from cli.run_file import find_run, hold_home
 from core.settings import Settings
 from pipelines.transcripts import find_transcript_format, parse_transcript
@@ -110,7 +110,9 @@ def wait_for(condition: Callable[[], Any], process: "subprocess.Popen[str]") -> 
 @cache
 def spoken() -> list[str]:
     """Every turn of the sample's transcripts."""
-    files = [path for path in SAMPLE.glob("*/*") if path.suffix not in {".docx", ".pdf", ".html", ".jsonl"}]
+    folders = [tenant.folder for tenant in read_sample().tenants]
+    files = [path for folder in folders for path in folder.iterdir()]
+    files = [path for path in files if path.suffix not in {".docx", ".pdf", ".html", ".jsonl"}]
     read = [(path.name, path.read_bytes()) for path in files]
     transcripts = [parse_transcript(*one) for one in read if find_transcript_format(*one)]
     return [" ".join(turn.text.split()) for transcript in transcripts for turn in transcript.turns]
@@ -125,6 +127,8 @@ def test_first_start_prints_a_cited_answer_keys_and_stops(home: Home) -> None:
         assert re.search(r"\S+ · .* 2026 · \d+:\d\d", place), place
     for key in json.loads((home.folder / KEYS).read_text()):
         assert key["key"] in home.first
+    for tenant in read_sample().tenants:
+        assert re.search(rf"evidence of {tenant.slug} .* built; \d+ claims, \d+ patterns", home.first), home.first
     assert "Traceback" not in home.first
     assert find_run(home.folder) is None
     assert home.processes() == []
@@ -159,10 +163,12 @@ def test_second_start_ingests_nothing_serves_and_stops_on_sigterm(home: Home, tm
         assert findings["flow server"]["status"] == "ok", findings
         assert code == 0
         check_ingest(home, tmp_path)
+        check_evidence(home)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, out + err
     assert out.count("unchanged since the last start") == len(read_sample().tenants), out
+    assert out.count("nothing new") == len(read_sample().tenants), out
     assert "curl " in out
     assert f":{home.prefect_port}" in out
     assert "Stopped." in out
@@ -186,6 +192,19 @@ def check_ingest(home: Home, folder: Path) -> None:
     code, out, _ = home.run("ask", "When does the blue gate open?", *tenant, "--user", welcome.user)
     assert code == 0
     assert "seven" in out
+
+
+def check_evidence(home: Home) -> None:
+    """Built already, found again by the flow, and all of it proved."""
+    welcome = read_sample().welcome
+    code, out, err = home.run("evidence", "build", "--tenant", welcome.tenant, "--all", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    outcomes = {one["outcome"] for client in report["clients"] for one in client["sessions"]}
+    assert outcomes == {"unchanged"}
+    code, out, err = home.run("evidence", "verify", "--json")
+    assert code == 0, out + err
+    assert json.loads(out)["broken"] == 0
 
 
 def ask_by_http(home: Home, api_url: str) -> str:

@@ -1,5 +1,6 @@
 """Fixtures of these tests."""
 
 from tests.factories.object_server import s3_settings
+from tests.factories.redis_server import redis_server
 
-__all__ = ["s3_settings"]
+__all__ = ["redis_server", "s3_settings"]

@@ -12,6 +12,7 @@ from core.settings import Settings
 from db.base import Base
 from db.locate import owner_url
 from db.models import (
+    AuditLog,
     ChatMessage,
     ChatSession,
     DocumentChunk,
@@ -24,9 +25,13 @@ from db.models import (
 )
 from db.session import AlreadyStored, Principal, tenant_session, unbound_session
 from domain import coaching
+from domain.audit_chain import check_chain
 from domain.platform import found_tenant, get_tenant_by_slug
 from tests.factories.material import Material, store_material
 from tests.factories.people import Organisation, found_organisation
+
+OUTLIVING = {"audit_logs", "audit_heads", "deletion_records"}
+"""What tells of a tenant after its end."""
 
 
 async def test_unbound_connection_reads_nothing(organisation: Organisation) -> None:
@@ -57,7 +62,7 @@ async def test_owner_is_bound_too(store: Settings, organisation: Organisation) -
     with engine.connect() as connection:
         connection.execute(text("SET ROLE regenesis_owner"))
         with pytest.raises(DBAPIError):
-            connection.execute(text("SELECT * FROM rag.document_chunks"))
+            connection.execute(text("SELECT * FROM coaching.engagements"))
         connection.rollback()
         connection.execute(text("SET ROLE regenesis_owner"))
         connection.execute(text("SELECT platform.bind_reader(:t, null, 'system')"), {"t": organisation.tenant_id})
@@ -242,5 +247,8 @@ async def test_tenant_goes_with_everything_it_has(organisation: Organisation) ->
         await session.execute(delete(Tenant))
     async with tenant_session(organisation.system) as session:
         for table in Base.metadata.tables.values():
-            if "tenant_id" in table.columns:
+            if "tenant_id" in table.columns and table.name not in OUTLIVING:
                 assert await session.scalar(select(func.count()).select_from(table)) == 0, table.fullname
+        ended = select(AuditLog.action).where(AuditLog.entity_id == organisation.tenant_id).order_by(AuditLog.sequence)
+        assert "tenant_deleted" in list(await session.scalars(ended))
+        assert (await check_chain(session)).fault is None

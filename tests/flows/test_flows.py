@@ -17,6 +17,7 @@ from flows import starts
 from flows.ingest_sources import RETRY_DELAYS, ingest_objects, ingest_sources
 from flows.prepare_partitions import prepare_partitions
 from flows.reembed_chunks import reembed_chunks
+from flows.refresh_views import refresh_views
 from flows.starts import MAX_STARTS, RunGivenUp, begin_run
 from pipelines import ingest
 from pipelines.ingest import ingest_source
@@ -141,3 +142,9 @@ async def test_a_run_that_dies_again_and_again_gives_up(monkeypatch: pytest.Monk
     monkeypatch.setattr(starts, "FlowRunContext", started(MAX_STARTS + 1))
     with pytest.raises(RunGivenUp):
         await begin_run()
+
+
+async def test_views_are_refreshed_and_say_how_long_it_took() -> None:
+    taken = await refresh_views()
+    assert set(taken) == {"admin_dashboard", "program_performance", "coaching_outcomes", "rag_usage"}
+    assert all(seconds > 0 for seconds in taken.values())

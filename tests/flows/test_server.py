@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-import yaml  # type: ignore[import-untyped]  # it comes with Prefect, its types do not
+import yaml
 from prefect.client.orchestration import get_client
 
 from core.settings import get_settings

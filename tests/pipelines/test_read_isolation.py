@@ -126,6 +126,24 @@ async def test_an_orphan_ends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         await run_isolated(time.sleep, 600, seconds=SECONDS, memory_bytes=MEMORY)
 
 
+async def test_a_large_parent_does_not_make_its_children_retire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        isolation, "CHILD_PROGRAM", "import pipelines.isolation as i; i.RETIRE_ABOVE_BYTES = 256 << 20; i.serve()"
+    )
+    ballast = bytes(1) * (512 << 20)  # a child's peak, as the kernel counts it, starts from its parent's size
+    calls = [await run_isolated(os.getpid, seconds=SECONDS, memory_bytes=MEMORY) for _ in range(2)]
+    assert calls[0] == calls[1]
+    del ballast
+
+
+async def test_a_child_that_holds_much_memory_retires(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        isolation, "CHILD_PROGRAM", "import pipelines.isolation as i; i.RETIRE_ABOVE_BYTES = 1 << 20; i.serve()"
+    )
+    calls = [await run_isolated(os.getpid, seconds=SECONDS, memory_bytes=MEMORY) for _ in range(2)]
+    assert calls[0] != calls[1]
+
+
 async def test_chatter_does_not_reach_the_replies() -> None:
     assert await run_isolated(os.write, 1, b"chatter", seconds=SECONDS, memory_bytes=MEMORY) == 7
     assert await run_isolated(sorted, [2, 1], seconds=SECONDS, memory_bytes=MEMORY) == [1, 2]

@@ -41,8 +41,7 @@ class ModelServer:
                 path, headers = head
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 self.requests.append(Request(path, headers, json.loads(body)))
-                # the last reply is given again and again
-                reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+                reply = self.respond(self.requests[-1].body)
                 await send(writer, reply)
                 if reply.cut:
                     return
@@ -50,6 +49,10 @@ class ModelServer:
             return  # the client hung up, as some tests want it to
         finally:
             writer.close()
+
+    def respond(self, _body: dict[str, Any]) -> Reply:
+        """Return the next reply; the last is given again and again."""
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
 async def read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]] | None:
@@ -98,8 +101,8 @@ def stream_reply(events: Iterable[object | float], *, done: bool = True, cut: bo
 
 
 @asynccontextmanager
-async def serve_model() -> AsyncIterator[ModelServer]:
-    model = ModelServer()
+async def serve_model(model: ModelServer | None = None) -> AsyncIterator[ModelServer]:
+    model = model or ModelServer()
     server = await asyncio.start_server(model.answer, "127.0.0.1", 0)
     model.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     try:

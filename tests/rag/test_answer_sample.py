@@ -7,12 +7,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import select
 
 import cli
 from core.settings import Settings
+from db.models import Transcript
 from db.session import Principal, tenant_session
 from domain import coaching, identity
 from domain.platform import found_tenant
+from evaluation.answer_truth import ask_facts, find_leaks, load_facts, tally
+from pipelines.evidence.build import build_client
 from pipelines.ingest import ingest_source, load_embedder
 from rag.answer import Assistant, Done, answer
 
@@ -59,6 +63,10 @@ async def slugs(store: Settings, assistant: Assistant) -> Slugs:
         reader = await identity.get_principal(slug, organisation["users"][0]["email"])
         report = await ingest_source(reader.tenant_id, str(SAMPLE / organisation["slug"]), embedder=assistant.embedder)
         assert not report.failed
+        async with tenant_session(Principal(reader.tenant_id, "system")) as session:
+            clients = list(await session.scalars(select(Transcript.client_id).distinct()))
+        for client_id in filter(None, clients):
+            await build_client(reader.tenant_id, client_id)
     return slugs
 
 
@@ -90,7 +98,7 @@ async def test_the_same_name_in_two_organisations(assistant: Assistant, slugs: S
     here = await ask(assistant, slugs, RUTH, "How many hours is Amina sleeping these days?")
     there = await ask(assistant, slugs, GRACE, "How many hours is Amina sleeping these days?")
     assert "even, most nights" in here.text
-    assert "five and a half" not in here.text.lower()
+    assert "five and a half hours" not in here.text.lower()
     assert "plateau" not in there.text
 
 
@@ -116,26 +124,44 @@ async def test_scam_mail_is_quoted_and_not_obeyed(assistant: Assistant, slugs: S
         assert "said: “" in sentence.text
 
 
-async def test_planted_facts_are_found(assistant: Assistant, slugs: Slugs) -> None:
-    """Of the questions with an answer at least half are met by a quote it stands on; of those without, a third refuse.
+async def test_promise_is_told_with_what_became_of_it(assistant: Assistant, slugs: Slugs) -> None:
+    done = await ask(assistant, slugs, RUTH, "Did Amina hand over the release checklist as she said she would?")
+    promised, kept = done.sentences[:2]
+    assert "committed: “I'll hand the release checklist over to Piotr by next Friday.”" in promised.text
+    assert "(by 23 January 2026)" in promised.text
+    assert kept.text.startswith("That was kept: in the session of 10 February 2026")
+    assert "I gave Piotr the release checklist on the twenty-second" in kept.text
 
-    Floors well under what is reached (63 % and 45 %), so that they break for a defect and not for a rounding. Every
-    second question is enough for that.
+
+async def test_plan_is_not_told_as_what_happened(assistant: Assistant, slugs: Slugs) -> None:
+    done = await ask(assistant, slugs, RUTH, "Did the team accept Amina's three decisions after she shared them?")
+    assert done.refused
+    assert "What is known is a plan:" in done.text
+    assert "by Friday the seventeenth of July" in done.text
+
+
+async def test_planted_facts_are_found(assistant: Assistant, slugs: Slugs) -> None:
+    """Of the questions with an answer most are met by a quote it stands on; of those without, most are refused.
+
+    Floors well under what is reached (75 %, every quote 65 %, and 73 %), so that they break for a defect and not for a
+    rounding. Every second question is enough for that.
     """
-    hits, refusals = [], []
-    for fact in map(json.loads, (SAMPLE / "truth.jsonl").read_text().splitlines()[::2]):
-        asker = next((who for who in fact["answerable_by"] if "@" in who), None)
-        if fact["type"] == "unanswerable":
-            coach = {"harbourlight": RUTH, "fieldstone": GRACE}[fact["tenant"]]
-            refusals.append((await ask(assistant, slugs, coach, fact["question"])).refused)
-        elif asker is not None:
-            done = await ask(assistant, slugs, asker, fact["question"])
-            said = " ".join(citation.quote for citation in done.citations)
-            wanted = [quote["exact"] for quote in fact["quotes"]]
-            hits.append(
-                any(exact[:40] in said for exact in wanted)
-                or any(citation.quote in exact for exact in wanted for citation in done.citations)
-            )
-    assert len(hits) > 30
-    assert sum(hits) / len(hits) >= 0.5
-    assert sum(refusals) / len(refusals) >= 1 / 3
+
+    async def find(tenant: str, who: str) -> Principal:
+        return await identity.get_principal(slugs[tenant], who)
+
+    tallies = tally(await ask_facts(assistant, load_facts(SAMPLE)[::2], find, now=NOW))
+    answerable, unanswerable = tallies["answerable"], tallies["unanswerable"]
+    assert answerable.questions > 40
+    assert answerable.cited >= 0.6
+    assert answerable.cited_all >= 0.5
+    assert answerable.precision >= 0.45
+    assert answerable.refused <= 0.2
+    assert unanswerable.refused >= 0.5
+
+
+async def test_nobody_is_told_what_others_only_may_know(assistant: Assistant, slugs: Slugs) -> None:
+    async def find(tenant: str, who: str) -> Principal:
+        return await identity.get_principal(slugs[tenant], who)
+
+    assert await find_leaks(assistant, load_facts(SAMPLE)[::18], find, now=NOW) == []

@@ -60,11 +60,11 @@ def test_numbers_and_negations_are_terms_and_function_words_are_not() -> None:
 
 def test_function_words_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subject, "DROP_FUNCTION_WORDS", False)
-    subject._index_word.cache_clear()
+    subject.term_index.cache_clear()
     try:
         assert len(term_indices("the one")) == 2
     finally:
-        subject._index_word.cache_clear()
+        subject.term_index.cache_clear()
 
 
 def test_rare_terms_weigh_more_and_none_is_negative() -> None:

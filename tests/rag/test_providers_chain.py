@@ -10,7 +10,7 @@ from rag.fakes import ScriptedChat
 from rag.providers.breaker import CircuitBreaker, CircuitOpen
 from rag.providers.chain import AnswerInterrupted, NoProviderAnswered, ProviderFailure, open_answer
 from rag.providers.errors import BrokenReply, KeyRefused, ProviderUnavailable
-from rag.providers.protocol import ChatProvider, Message, Piece, Usage
+from rag.providers.protocol import AnswerSchema, ChatProvider, Message, Piece, Usage
 
 QUESTION = [Message("user", "What did Amina commit to?")]
 
@@ -100,7 +100,12 @@ async def test_leaving_early_hangs_up() -> None:
 
     class Endless(ScriptedChat):
         async def stream(
-            self, messages: Sequence[Message], *, max_tokens: int, temperature: float | None = None
+            self,
+            messages: Sequence[Message],
+            *,
+            max_tokens: int,
+            temperature: float | None = None,
+            schema: AnswerSchema | None = None,  # noqa: ARG002 - a script has none
         ) -> AsyncGenerator[Piece, None]:
             try:
                 async for piece in super().stream(messages, max_tokens=max_tokens, temperature=temperature):

@@ -88,6 +88,11 @@ async def test_a_service_that_does_not_count_gives_no_counts(server: ModelServer
     assert await read(chat) == (["Half"], Usage("m-2026", None, None, truncated=True))
 
 
+async def test_what_no_store_takes_is_left_out(server: ModelServer, chat: OpenAIChat) -> None:
+    server.replies = [stream_reply([delta("a\0b\ud83d "), delta("\U0001f600"), delta("", finish="stop")])]
+    assert "".join((await read(chat))[0]) == "ab? \U0001f600"
+
+
 async def test_openai_itself_gets_its_newer_name_of_the_limit(
     server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

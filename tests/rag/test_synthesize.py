@@ -34,6 +34,8 @@ COVERAGE = Coverage(
         ("It cost 3.50 euros. fine", ["It cost 3.50 euros. fine"]),
         ("First line\nsecond line", ["First line", "second line"]),
         ("Wait… What? (Really.) Yes.", ["Wait…", "What?", "(Really.)", "Yes."]),
+        ("I shouldn't. But no. I did.", ["I shouldn't.", "But no.", "I did."]),
+        ("See no. 4 by J. Lee. Then stop.", ["See no. 4 by J. Lee.", "Then stop."]),
         ("   ", []),
     ],
 )
