@@ -42,7 +42,7 @@ install: .venv/.packages .venv/.project
 
 .PHONY: test
 test: install ## the whole test suite (ARGS="-k word" for a part)
-	@$(RUN)/pytest $(ARGS)
+	@$(RUN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: install ## lint, types, import rules, models against migrations, then the whole test suite
@@ -69,7 +69,8 @@ lock: $(UV) ## resolve the dependencies anew into requirements.lock
 
 .PHONY: docs
 docs: install ## write the generated pages under docs/
-	@$(RUN)/python -m db.document
+	@home=$$(mktemp -d); chmod 755 "$$home"; trap 'rm -rf "$$home"' EXIT; \
+	  env -u REGENESIS_DB__URL REGENESIS_HOME="$$home" $(RUN)/python -m db.document
 
 .PHONY: clean
 clean: ## remove the virtual environments and caches (your data stays)
