@@ -49,7 +49,15 @@ from db.models.content import (
     Tag,
     UserSkill,
 )
-from db.models.evaluation import Dataset, DatasetCase, Experiment, RagEvaluation, RagMetric, RagReport
+from db.models.evaluation import (
+    CaseProposal,
+    Dataset,
+    DatasetCase,
+    Experiment,
+    RagEvaluation,
+    RagMetric,
+    RagReport,
+)
 from db.models.events import Event, EventAccess, EventRegistration, EventTicket
 from db.models.evidence import (
     Claim,
@@ -159,7 +167,7 @@ __all__ = [
     # rag
     "ChunkEmbedding", "Document", "DocumentChunk", "EmbeddingsRegistry", "SearchMetadata", "TermFrequency", "Transcript", "TranscriptSegment",
     # evaluation
-    "Dataset", "DatasetCase", "Experiment", "RagEvaluation", "RagMetric", "RagReport",
+    "CaseProposal", "Dataset", "DatasetCase", "Experiment", "RagEvaluation", "RagMetric", "RagReport",
     # evidence
     "Claim", "ClaimQuote", "Derivation", "EvidencePack", "Extraction", "Feedback", "Insight", "InsightReview", "Pattern", "PatternClaim", "Quote",
 ]  # fmt: skip

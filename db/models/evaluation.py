@@ -31,6 +31,40 @@ class Dataset(TenantRow, Base):
     content_hash: Mapped[str]
     created_by: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    settings: Mapped[dict[str, Any]] = mapped_column(server_default=sql("'{}'"))
+
+
+class CaseProposal(TenantRow, Base):
+    """One stored answer that may become a case: whoever asked it decides; gone once anyone it is about disagrees."""
+
+    __tablename__ = "case_proposals"
+    __table_args__ = (
+        tenant_fk("user_id", "identity.users", ondelete="CASCADE"),
+        tenant_fk("decided_by", "identity.users", ondelete="SET NULL"),
+        tenant_fk(("message_id", "message_created_at"), "chat.chat_messages(id, created_at)", ondelete="CASCADE"),
+        UniqueConstraint("tenant_id", "message_id"),
+        one_of("origin", ("feedback", "production")),
+        one_of("status", ("proposed", "confirmed", "rejected")),
+        CheckConstraint("(status = 'proposed') = (decided_at IS NULL)", name="decided"),
+        CheckConstraint("(status = 'confirmed') = (user_input IS NOT NULL)", name="confirmed"),
+        Index("ix_case_proposals_user", "tenant_id", "user_id", "status", "created_at"),
+        Index("ix_case_proposals_status", "tenant_id", "status", "created_at"),
+        {"schema": "evaluation"},
+    )
+
+    user_id: Mapped[UUID]
+    message_id: Mapped[UUID]
+    message_created_at: Mapped[datetime]
+    origin: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default="proposed")
+    user_input: Mapped[str | None]
+    reference: Mapped[str | None]
+    reference_contexts: Mapped[list[Any]] = mapped_column(server_default=sql("'[]'"))
+    answerable: Mapped[bool] = mapped_column(server_default=sql("true"))
+    decided_by: Mapped[UUID | None]
+    decided_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class DatasetCase(TenantRow, Audience, Base):
@@ -39,7 +73,9 @@ class DatasetCase(TenantRow, Audience, Base):
     __tablename__ = "dataset_cases"
     __table_args__ = audience_args(
         tenant_fk("dataset_id", "evaluation.datasets", ondelete="CASCADE"),
+        tenant_fk("proposal_id", "evaluation.case_proposals", ondelete="CASCADE"),
         UniqueConstraint("tenant_id", "dataset_id", "case_key"),
+        Index("ix_dataset_cases_proposal_id", "tenant_id", "proposal_id"),
         {"schema": "evaluation"},
     )
 
@@ -51,6 +87,7 @@ class DatasetCase(TenantRow, Audience, Base):
     answerable: Mapped[bool] = mapped_column(server_default=sql("true"))
     slices: Mapped[dict[str, Any]] = mapped_column(server_default=sql("'{}'"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=90)
+    proposal_id: Mapped[UUID | None] = mapped_column(sort_order=91)
 
 
 class Experiment(TenantRow, Base):
@@ -80,6 +117,7 @@ class Experiment(TenantRow, Base):
     cost_usd: Mapped[Decimal | None] = mapped_column(Numeric)
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     completed_at: Mapped[datetime | None]
+    flow_run_id: Mapped[UUID | None]
 
 
 class RagEvaluation(TenantRow, Base):
@@ -91,7 +129,16 @@ class RagEvaluation(TenantRow, Base):
         tenant_fk("experiment_id", "evaluation.experiments", ondelete="CASCADE"),
         tenant_fk("case_id", "evaluation.dataset_cases", ondelete="CASCADE"),
         tenant_fk("user_id", "identity.users", ondelete="CASCADE"),
+        tenant_fk(("message_id", "message_created_at"), "chat.chat_messages(id, created_at)", ondelete="CASCADE"),
         one_of("status", ("scored", "failed", "refused")),
+        CheckConstraint("num_nulls(message_id, message_created_at) IN (0, 2)", name="message"),
+        Index(
+            "uq_rag_evaluations_message",
+            "tenant_id",
+            "message_id",
+            unique=True,
+            postgresql_where=sql("message_id IS NOT NULL"),
+        ),
         CheckConstraint("(status = 'failed') = (error IS NOT NULL)", name="error"),
         UniqueConstraint("tenant_id", "experiment_id", "case_id", "repeat"),
         Index("ix_rag_evaluations_session_id", "tenant_id", "session_id"),
@@ -111,6 +158,8 @@ class RagEvaluation(TenantRow, Base):
     error: Mapped[str | None]
     details: Mapped[dict[str, Any]] = mapped_column(server_default=sql("'{}'"), sort_order=90)
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    message_id: Mapped[UUID | None] = mapped_column(sort_order=91)
+    message_created_at: Mapped[datetime | None] = mapped_column(sort_order=91)
 
 
 class RagMetric(TenantRow, Base):
