@@ -13,9 +13,10 @@ from db.session import Principal, tenant_session
 from domain.identity import get_principal
 from evaluation.ask import ask
 from evaluation.compare import check_limits, parse_rule
+from evaluation.datasets import store_suite
 from evaluation.metrics import flag_answer, score_answer, score_failure
 from evaluation.records import BY_JUDGE, LOWER_IS_BETTER, CaseResult, Response
-from evaluation.store import Status, close_experiment, load_results, open_experiment, store_results, store_suite
+from evaluation.store import Status, close_experiment, load_results, open_experiment, store_results
 from evaluation.suites import Case, Suite
 from rag.answer import Assistant
 from rag.answer_models import list_models
@@ -121,6 +122,9 @@ async def run_suite(
         if budget_usd is not None and forecast.cost_usd is None:
             raise PriceUnknown
         stored = await store_suite(session, suite, askers)
+        cases = [case for case in cases if case.id in stored.case_ids]
+        if not cases:
+            raise EmptySuite
         people = {case.id: _require_user(askers[suite.get_asker(case)]) for case in cases}
         experiment_id = await open_experiment(
             session, suite, stored, user_id=people[cases[0].id], config=config, repeats=repeats,
@@ -218,7 +222,7 @@ class _Run:
         )
         try:
             reader = self.askers[self.suite.get_asker(case)]
-            response = await ask(self.assistant, reader, case.user_input, now=self.suite.asked_at)
+            response = await ask(self.assistant, reader, case.user_input, now=case.asked_at or self.suite.asked_at)
             scores = await score_answer(case, response, self.assistant.embedder)
         except AppError as error:
             _log.warning("case_failed", case=case.id, error=error.code)

@@ -1,8 +1,7 @@
-"""Keeps suites, their runs and every score in the store, so that a run can go on where it broke off."""
+"""Keeps runs of suites and every score in the store, so that a run can go on where it broke off."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Literal
 from uuid import UUID, uuid4
@@ -13,11 +12,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
-from db.models import Dataset, DatasetCase, Experiment, RagEvaluation, RagMetric
-from db.session import Principal
+from db.models import DatasetCase, Experiment, RagEvaluation, RagMetric
 from domain.identity import bound_tenant
+from evaluation.datasets import StoredSuite
 from evaluation.records import BY_JUDGE, CaseResult, Cited, Response
-from evaluation.suites import Case, Suite
+from evaluation.suites import Suite
 
 WORDS: Final = "words"
 JUDGE: Final = "judge"
@@ -26,41 +25,6 @@ Status = Literal["running", "completed", "interrupted", "over_budget", "failed"]
 
 class ExperimentNotFound(NotFound):
     """There is no such run; `regenesis eval list` shows the runs there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSuite:
-    """A suite's dataset, and the row of each case by its key."""
-
-    dataset_id: UUID
-    version: int
-    case_ids: Mapping[str, UUID]
-
-
-async def store_suite(session: AsyncSession, suite: Suite, askers: Mapping[str, Principal]) -> StoredSuite:
-    """Keep the suite's cases as a version of its dataset; the same cases are the same version.
-
-    A case that quotes what a good answer stands on is for whoever asks it, named by e-mail in `askers`.
-    """
-    tenant = await bound_tenant(session)
-    known = await session.scalar(
-        select(Dataset).where(Dataset.name == suite.name, Dataset.content_hash == suite.content_hash)
-        .order_by(Dataset.version.desc()).limit(1)
-    )  # fmt: skip
-    if known is None:
-        newest = await session.scalar(select(func.max(Dataset.version)).where(Dataset.name == suite.name))
-        known = Dataset(
-            tenant_id=tenant, name=suite.name, version=(newest or 0) + 1, origin=suite.origin,
-            description=suite.description, content_hash=suite.content_hash,
-        )  # fmt: skip
-        session.add(known)
-        await session.flush()
-        rows = [_write_case(tenant, known.id, case, askers[suite.get_asker(case)]) for case in suite.loaded]
-        await session.execute(insert(DatasetCase), rows)
-    keys = await session.execute(
-        select(DatasetCase.case_key, DatasetCase.id).where(DatasetCase.dataset_id == known.id)
-    )  # fmt: skip
-    return StoredSuite(known.id, known.version, dict(keys.tuples().all()))
 
 
 async def open_experiment(
@@ -150,18 +114,6 @@ def _name_status(result: CaseResult) -> str:
     if result.status == "failed":
         return "failed"
     return "refused" if result.response is not None and result.response.refused else "scored"
-
-
-def _write_case(tenant: UUID, dataset_id: UUID, case: Case, asker: Principal) -> dict[str, Any]:
-    quotes = bool(case.reference or case.reference_contexts)
-    return {
-        "tenant_id": tenant, "id": uuid4(), "dataset_id": dataset_id, "case_key": case.id,
-        "user_input": case.user_input, "reference": case.reference,
-        "reference_contexts": list(case.reference_contexts), "answerable": case.answerable,
-        "slices": case.groups | ({"user": case.user} if case.user else {}), "visibility": "system_internal",
-        "client_id": asker.user_id if quotes and asker.role == "client" else None,
-        "coach_id": asker.user_id if quotes and asker.role != "client" else None,
-    }  # fmt: skip
 
 
 def _write_metrics(tenant: UUID, evaluation_id: UUID, one: CaseResult) -> list[RagMetric]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
 
 import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -40,6 +41,8 @@ class Case(BaseModel):
     user: str | None = Field(default=None, description="Who asks, by e-mail; else the suite's person.")
     slices: dict[str, str] = Field(default_factory=dict, max_length=20)
     """Groups it is counted in beside the whole, such as `question_type` or `language`."""
+    asked_at: AwareDatetime | None = Field(default=None, description="What `last week` is counted from, its own.")
+    proposal_id: UUID | None = Field(default=None, description="The confirmed stored answer it came from.")
 
     @model_validator(mode="after")
     def check(self) -> Self:
@@ -99,9 +102,7 @@ def load_suite(path: Path) -> Suite:
     except ValidationError as error:
         raise BrokenSuite(f"{path.name}: {_explain(error)}; correct it.") from error
     cases = read_cases(path.parent / file.cases)
-    nobody = next((case.id for case in cases if case.user is None and file.user is None), None)
-    if nobody is not None:
-        raise BrokenSuite(f"Nobody asks the case {nobody}; give it a `user`, or the suite one for all.")
+    require_askers(file.user, cases)
     return Suite(**file.model_dump(), loaded=cases, content_hash=hash_cases(cases))
 
 
@@ -133,10 +134,23 @@ def read_cases(path: Path) -> tuple[Case, ...]:
     return tuple(cases)
 
 
+def require_askers(user: str | None, cases: Sequence[Case]) -> None:
+    """Raise `BrokenSuite` where nobody asks a case: neither it names somebody nor the suite does."""
+    nobody = next((case.id for case in cases if case.user is None and user is None), None)
+    if nobody is not None:
+        raise BrokenSuite(f"Nobody asks the case {nobody}; give it a `user`, or the suite one for all.")
+
+
 def hash_cases(cases: Sequence[Case]) -> str:
     """Return the SHA-256 of the cases as a set, in hex."""
-    lines = sorted(json.dumps(case.model_dump(mode="json"), sort_keys=True) for case in cases)
+    lines = sorted(json.dumps(_describe(case), sort_keys=True) for case in cases)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _describe(case: Case) -> dict[str, Any]:
+    # what came later is left out where it says nothing, so that a suite stored before is the same version still
+    later = {name for name in ("asked_at", "proposal_id") if getattr(case, name) is None}
+    return case.model_dump(mode="json", exclude=later)
 
 
 def _read_yaml(path: Path) -> Any:  # noqa: ANN401  # validated by the caller

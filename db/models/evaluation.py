@@ -88,6 +88,7 @@ class DatasetCase(TenantRow, Audience, Base):
     slices: Mapped[dict[str, Any]] = mapped_column(server_default=sql("'{}'"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=90)
     proposal_id: Mapped[UUID | None] = mapped_column(sort_order=91)
+    asked_at: Mapped[datetime | None] = mapped_column(sort_order=92)
 
 
 class Experiment(TenantRow, Base):

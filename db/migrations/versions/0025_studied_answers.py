@@ -102,6 +102,8 @@ def _change_tables() -> None:
         schema="evaluation",
     )
     op.add_column("dataset_cases", sa.Column("proposal_id", sa.Uuid(), nullable=True), schema="evaluation")
+    moment = sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True)
+    op.add_column("dataset_cases", moment, schema="evaluation")
     op.add_column("experiments", sa.Column("flow_run_id", sa.Uuid(), nullable=True), schema="evaluation")
     op.add_column("rag_evaluations", sa.Column("message_id", sa.Uuid(), nullable=True), schema="evaluation")
     op.add_column(
@@ -138,16 +140,18 @@ def _change_tables() -> None:
 
 def _watch(event: str, table: str, condition: str, function: str) -> None:
     op.execute(
-        f"CREATE TRIGGER evaluation_follows_{event.split()[0].lower()} AFTER {event} ON {table} FOR EACH ROW "
+        f"CREATE TRIGGER evaluation_follows_{event.split(maxsplit=1)[0].lower()} AFTER {event} ON {table} FOR EACH ROW "
         f"WHEN ({condition}) EXECUTE FUNCTION evaluation.{function}()"
     )
 
 
 def downgrade() -> None:
     """Take back."""
+    op.execute("DROP TRIGGER allowed ON evaluation.rag_evaluations")
     op.drop_column("rag_evaluations", "message_created_at", schema="evaluation")
     op.drop_column("rag_evaluations", "message_id", schema="evaluation")
     op.drop_column("experiments", "flow_run_id", schema="evaluation")
+    op.drop_column("dataset_cases", "asked_at", schema="evaluation")
     op.drop_column("dataset_cases", "proposal_id", schema="evaluation")
     op.drop_column("datasets", "settings", schema="evaluation")
     op.execute("DROP POLICY studying ON evaluation.rag_evaluations")
