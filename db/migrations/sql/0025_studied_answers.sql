@@ -8,6 +8,7 @@ $$
 
 -- name: may_study
 -- Whoever asked allows it, for all answers or for this one, and so does every client whom the answer is about or cites.
+-- What it cites stands in the message itself: rows of message_citations go when their source is indexed anew.
 CREATE FUNCTION evaluation.may_study(tenant uuid, message uuid) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (
@@ -18,18 +19,19 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                 AND f.target_id = m.id AND f.user_id = m.user_id AND f.may_be_studied))
           AND (s.client_id IS NULL OR s.client_id = m.user_id OR evaluation.agrees(tenant, s.client_id))
           AND NOT EXISTS (
-              SELECT FROM chat.message_citations c
-              LEFT JOIN rag.transcripts t ON t.tenant_id = c.tenant_id AND t.id = c.transcript_id
-              LEFT JOIN rag.documents d ON d.tenant_id = c.tenant_id AND d.id = c.document_id
-              WHERE c.tenant_id = tenant AND c.message_id = m.id
-                AND coalesce(t.client_id, d.client_id) <> m.user_id
+              SELECT FROM jsonb_to_recordset(m."references" -> 'citations') AS c (source_id uuid)
+              LEFT JOIN rag.transcripts t ON t.tenant_id = tenant AND t.id = c.source_id
+              LEFT JOIN rag.documents d ON d.tenant_id = tenant AND d.id = c.source_id
+              WHERE coalesce(t.client_id, d.client_id) <> m.user_id
                 AND NOT evaluation.agrees(tenant, coalesce(t.client_id, d.client_id))))
 $$
 
 -- name: require_allowed
+-- Whoever withdraws waits until this is stored, and then removes it; whoever stores waits until that is done.
 CREATE FUNCTION evaluation.require_allowed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('study:' || NEW.tenant_id, 0));
     IF NOT evaluation.may_study(NEW.tenant_id, NEW.message_id) THEN
         RAISE EXCEPTION 'message % may not be studied', NEW.message_id
             USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'may_study';
@@ -50,21 +52,20 @@ $$
 CREATE FUNCTION evaluation.follow_consent() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('study:' || OLD.tenant_id, 0));
     PERFORM evaluation.forget_messages(OLD.tenant_id, ARRAY(
         SELECT k.message_id FROM (
             SELECT message_id, user_id FROM evaluation.case_proposals WHERE tenant_id = OLD.tenant_id
             UNION
             SELECT message_id, user_id FROM evaluation.rag_evaluations
             WHERE tenant_id = OLD.tenant_id AND message_id IS NOT NULL) k
-        WHERE k.user_id = OLD.user_id OR EXISTS (
-            SELECT FROM chat.message_citations c
-            LEFT JOIN rag.transcripts t ON t.tenant_id = c.tenant_id AND t.id = c.transcript_id
-            LEFT JOIN rag.documents d ON d.tenant_id = c.tenant_id AND d.id = c.document_id
-            WHERE c.tenant_id = OLD.tenant_id AND c.message_id = k.message_id
-              AND OLD.user_id IN (t.client_id, d.client_id))
-          OR EXISTS (
-            SELECT FROM chat.chat_messages m JOIN chat.chat_sessions s ON s.tenant_id = m.tenant_id AND s.id = m.session_id
-            WHERE m.tenant_id = OLD.tenant_id AND m.id = k.message_id AND s.client_id = OLD.user_id)));
+        JOIN chat.chat_messages m ON m.tenant_id = OLD.tenant_id AND m.id = k.message_id
+        JOIN chat.chat_sessions s ON s.tenant_id = m.tenant_id AND s.id = m.session_id
+        WHERE OLD.user_id IN (k.user_id, s.client_id) OR EXISTS (
+            SELECT FROM jsonb_to_recordset(m."references" -> 'citations') AS c (source_id uuid)
+            LEFT JOIN rag.transcripts t ON t.tenant_id = m.tenant_id AND t.id = c.source_id
+            LEFT JOIN rag.documents d ON d.tenant_id = m.tenant_id AND d.id = c.source_id
+            WHERE OLD.user_id IN (t.client_id, d.client_id))));
     RETURN NULL;
 END $$
 
@@ -72,6 +73,7 @@ END $$
 CREATE FUNCTION evaluation.follow_feedback() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('study:' || OLD.tenant_id, 0));
     PERFORM evaluation.forget_messages(OLD.tenant_id, ARRAY[OLD.target_id]);
     RETURN NULL;
 END $$
