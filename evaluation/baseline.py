@@ -33,6 +33,7 @@ class _KeptCase(BaseModel):
     error: str | None
     groups: dict[str, str]
     user_input: str
+    judge_errors: dict[str, str] = {}
 
 
 class _Kept(BaseModel):
@@ -62,7 +63,7 @@ def write_baseline(path: Path, report: RunReport) -> None:
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-    path.write_bytes(orjson.dumps(kept.model_dump(), option=options))
+    path.write_bytes(orjson.dumps(kept.model_dump(exclude_defaults=True), option=options))
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -83,7 +84,7 @@ def _keep(one: CaseResult) -> _KeptCase:
     return _KeptCase(
         case_id=one.case_id, repeat=one.repeat, status=one.status, scores=scores,
         answer=one.response.text if one.response else None, refused=one.response.refused if one.response else None,
-        error=one.error, groups=dict(one.groups), user_input=one.user_input,
+        error=one.error, groups=dict(one.groups), user_input=one.user_input, judge_errors=dict(one.judge_errors),
     )  # fmt: skip
 
 
@@ -94,4 +95,5 @@ def _restore(kept: _KeptCase) -> CaseResult:
     return CaseResult(
         case_id=kept.case_id, repeat=kept.repeat, status="failed" if kept.status == "failed" else "scored",
         scores=kept.scores, response=response, error=kept.error, groups=kept.groups, user_input=kept.user_input,
+        judge_errors=kept.judge_errors,
     )  # fmt: skip

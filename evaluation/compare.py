@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from core.errors import Invalid
-from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult
+from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult, get_worst
 from evaluation.retrieval_metrics import Interval, bootstrap
 
 WHOLE: Final = "all"
@@ -62,6 +62,9 @@ class Change:
     before: float
     after: float
     difference: Interval
+    unjudged_before: int = 0
+    unjudged_after: int = 0
+    """Cases that the judge failed to judge in each run; they count as worst in its mean."""
 
     @property
     def worse(self) -> bool:
@@ -89,6 +92,18 @@ class CaseChange:
     after: float
     answer_before: str
     answer_after: str
+    judge_error: str | None = None
+    """Why a case that was judged before has no judgement now, in this metric or another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unjudged:
+    """One metric of one answer that the judge failed to judge, and why."""
+
+    case_id: str
+    repeat: int
+    metric: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +117,8 @@ class Comparison:
     """Cases of the baseline without a result in the new run; each counts as worst."""
     added: Sequence[str]
     flaky: Sequence[str]
+    unjudged: Sequence[Unjudged]
+    """What the judge failed to judge in the new run."""
     broken: Sequence[str]
 
 
@@ -140,7 +157,8 @@ def compare(baseline: Sequence[CaseResult], results: Sequence[CaseResult], rules
         )
     return Comparison(
         changes=changes, regressions=_list_regressions(before, after), missing=missing,
-        added=[case for case in after if case not in before], flaky=find_flaky(results), broken=broken,
+        added=[case for case in after if case not in before], flaky=find_flaky(results),
+        unjudged=list_unjudged(results), broken=broken,
     )  # fmt: skip
 
 
@@ -165,6 +183,14 @@ def check_limits(results: Sequence[CaseResult], rules: Sequence[Rule]) -> list[s
     ]  # fmt: skip
 
 
+def list_unjudged(results: Sequence[CaseResult]) -> list[Unjudged]:
+    """Return every judgement that failed, in the results' order."""
+    return [
+        Unjudged(case_id=one.case_id, repeat=one.repeat, metric=metric, error=error)
+        for one in results for metric, error in one.judge_errors.items()
+    ]  # fmt: skip
+
+
 def find_flaky(results: Sequence[CaseResult]) -> list[str]:
     """Return the cases whose repeats differ: in being refused or failing, or in a metric of quality noticeably."""
     return [case for case, repeats in _by_case(results).items() if _differ(repeats)]
@@ -186,7 +212,7 @@ def _list_groups(cases: Mapping[str, Sequence[CaseResult]]) -> dict[str, list[st
 
 
 def _read(repeats: Sequence[CaseResult], metric: str) -> float | None:
-    values = [value for one in repeats if (value := one.scores.get(metric)) is not None]
+    values = [value for one in repeats if (value := one.count(metric)) is not None]
     return float(np.mean(values)) if values else None
 
 
@@ -196,7 +222,7 @@ def _pair(before: Sequence[CaseResult], after: Sequence[CaseResult] | None, metr
     if was is None:
         return None
     if after is None:
-        return (was, float(metric in LOWER_IS_BETTER)) if metric in QUALITY else None
+        return (was, get_worst(metric)) if metric in QUALITY else None
     now = _read(after, metric)
     return None if now is None else (was, now)
 
@@ -206,12 +232,15 @@ def _list_changes(
 ) -> Iterator[Change]:
     for group, members in _list_groups(before).items():
         for metric in (*QUALITY, *EFFORT):
-            pairs = [pair for case in members if (pair := _pair(before[case], after.get(case), metric)) is not None]
+            found = ((case, _pair(before[case], after.get(case), metric)) for case in members)
+            pairs = {case: pair for case, pair in found if pair is not None}
             if pairs:
-                was, now = np.asarray(pairs, np.float64).T
+                was, now = np.asarray(list(pairs.values()), np.float64).T
                 yield Change(
                     metric=metric, group=group, cases=len(pairs), before=float(was.mean()), after=float(now.mean()),
                     difference=bootstrap(now - was),
+                    unjudged_before=sum(_find_error(before[case], metric) is not None for case in pairs),
+                    unjudged_after=sum(_find_error(after.get(case, ()), metric) is not None for case in pairs),
                 )  # fmt: skip
 
 
@@ -222,11 +251,17 @@ def _list_regressions(
     for case, repeats in before.items():
         pairs = {metric: pair for metric in QUALITY if (pair := _pair(repeats, after.get(case), metric)) is not None}
         falls = {m: (was - now) * (-1 if m in LOWER_IS_BETTER else 1) for m, (was, now) in pairs.items()}
+        lost = {
+            metric: error for metric in pairs
+            if _find_error(repeats, metric) is None and (error := _find_error(after.get(case, ()), metric)) is not None
+        }  # fmt: skip
         metric = max(falls, key=lambda name: falls[name], default=None)
-        if metric is not None and falls[metric] > NOTICEABLE:
+        # a judgement lost is named even where the score was as low before: nobody knows what it is now
+        if metric is not None and (lost or falls[metric] > NOTICEABLE):
             change = CaseChange(
                 case_id=case, user_input=repeats[0].user_input, metric=metric, before=pairs[metric][0],
                 after=pairs[metric][1], answer_before=_quote(repeats), answer_after=_quote(after.get(case)),
+                judge_error=lost.get(metric, next(iter(lost.values()), None)),
             )  # fmt: skip
             found.append(change)
     return sorted(found, key=lambda one: -abs(one.before - one.after))[:MOST_LISTED]
@@ -237,6 +272,10 @@ def _quote(repeats: Sequence[CaseResult] | None) -> str:
         return "No result."
     first = repeats[0]
     return first.response.text if first.response is not None else first.error or ""
+
+
+def _find_error(repeats: Sequence[CaseResult], metric: str) -> str | None:
+    return next((error for one in repeats if (error := one.judge_errors.get(metric)) is not None), None)
 
 
 def _differ(repeats: Sequence[CaseResult]) -> bool:
@@ -273,4 +312,5 @@ def _say_fall(change: Change) -> str:
 
 def _say_difference(change: Change) -> str:
     step = change.difference
-    return f"({step.mean:+.3f}, 95 % interval {step.low:+.3f} to {step.high:+.3f}, {change.cases} cases)"
+    lost = f", {change.unjudged_after} of them not judged" if change.unjudged_after else ""
+    return f"({step.mean:+.3f}, 95 % interval {step.low:+.3f} to {step.high:+.3f}, {change.cases} cases{lost})"

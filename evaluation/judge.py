@@ -8,10 +8,11 @@ import asyncio
 import hashlib
 import math
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -35,12 +36,30 @@ if TYPE_CHECKING:
 os.environ["RAGAS_DO_NOT_TRACK"] = "true"  # read as ragas is imported; only this very word turns it off
 
 AT_ONCE: Final = 4
+"""Requests under way at a time; a metric's own follow one another."""
+RETRIES: Final = 5
+"""Of a busy or broken service, after as long as it asks for: nobody waits for a judgement, and one lost counts."""
+READ_SECONDS: Final = 120.0
+"""A judge's reply comes as a whole, when its last word is written, not as an answer's first word does."""
+TEMPERATURE: Final = 0.0
 MAX_TOKENS: Final = 8_192
 """Ragas' default of 1,024 breaks off the statements of a long answer."""
-SECONDS: Final = 180.0
-"""For one metric of one answer: up to ten calls."""
+SECONDS: Final = 600.0
+"""For one metric of one answer: up to ten calls, each of which may have to wait for a busy service."""
 CONTEXTS: Final = 8
 """Passages that are judged; context precision asks once for each."""
+
+CHARACTERS_A_TOKEN: Final = 4
+"""Of English, for forecasts."""
+PROMPT_CHARACTERS: Final = {
+    "statements": 2_330, "verdicts": 4_550, "response_relevancy": 2_520, "judged_context_precision": 4_750,
+    "judged_context_recall": 7_240,
+}  # fmt: skip
+"""What ragas 0.4.3 and instructor write around the words that are judged, call by call, as counted on the wire."""
+USUAL_QUESTION: Final = 80
+USUAL_ANSWER: Final = 500
+USUAL_CONTEXT: Final = 1_200
+"""Characters of a question, an answer and a passage, where an answer's cost is foretold before it is given."""
 
 _log = get_logger("judge")
 _spent: ContextVar[list[Usage] | None] = ContextVar("_spent", default=None)
@@ -51,12 +70,18 @@ class NoJudge(Invalid):
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """One metric's outcome as it is cached."""
+class Judged:
+    """One judgement: a score from 0 to 1, or the sentence that says why there is none; and what was asked for it."""
 
     score: float | None
     error: str | None
     usage: tuple[Usage, ...]
+    cached: bool = False
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What it cost, also where it failed; None where a price or a count is not known."""
+        return add_costs(price(usage) for usage in self.usage)
 
 
 class RagasJudge:
@@ -68,7 +93,12 @@ class RagasJudge:
             raise NoJudge
         self._model, self._service = settings.model, settings.base_url
         key = settings.api_key.get_secret_value() if settings.api_key else None
-        self._pool = ClientPool(Endpoint(base_url=settings.base_url, api_key=key, read_timeout=settings.timeout_s))
+        self._pool = ClientPool(
+            Endpoint(
+                base_url=settings.base_url, api_key=key, read_timeout=max(settings.timeout_s, READ_SECONDS),
+                retries=RETRIES,
+            )
+        )  # fmt: skip
         self._embedder = embedder
         self._cache = cache
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -85,35 +115,56 @@ class RagasJudge:
         answer = {"user_input": case.user_input, "response": response.text}
         asked: dict[str, dict[str, Any]] = {"response_relevancy": answer}
         if contexts:
-            asked["faithfulness"] = {**answer, "retrieved_contexts": contexts}
+            asked["faithfulness"] = _ask_faithfulness(case.user_input, response.text, contexts)
         if contexts and case.reference:
             judged = {"user_input": case.user_input, "reference": case.reference, "retrieved_contexts": contexts}
             asked |= {"judged_context_precision": judged, "judged_context_recall": judged}
         outcomes = dict(zip(asked, await asyncio.gather(*(self._judge(m, v) for m, v in asked.items())), strict=True))
-        scores = {metric: outcome.score for metric, outcome in outcomes.items()}
-        faithful = scores.get("faithfulness")
-        scores["hallucination"] = None if faithful is None else 1 - faithful
-        return Verdict(
-            scores=scores,
-            errors=tuple(f"{metric}: {one.error}" for metric, one in outcomes.items() if one.error),
-            cost_usd=add_costs(price(usage) for one in outcomes.values() for usage in one.usage),
-        )
+        scores = {metric: one.score for metric, one in outcomes.items()}
+        errors = {metric: one.error for metric, one in outcomes.items() if one.error is not None}
+        if "faithfulness" in outcomes:
+            faithful = scores["faithfulness"]
+            scores["hallucination"] = None if faithful is None else 1 - faithful
+        if "faithfulness" in errors:
+            errors["hallucination"] = errors["faithfulness"]
+        return Verdict(scores=scores, errors=errors, cost_usd=add_costs(one.cost_usd for one in outcomes.values()))
+
+    async def judge_faithfulness(self, question: str, answer: str, sources: Sequence[str]) -> Judged:
+        """Return the share of the answer's claims that the judge finds in the sources, of which none is left out."""
+        return await self._judge("faithfulness", _ask_faithfulness(question, answer, sources))
+
+    def forecast_usd(self) -> Decimal | None:
+        """Return what judging one answer of usual length costs, None where the price is not known."""
+        words, context = USUAL_QUESTION + USUAL_ANSWER, USUAL_CONTEXT
+        calls = [
+            *_foretell_faithfulness(USUAL_QUESTION, USUAL_ANSWER, CONTEXTS * context),
+            *[(PROMPT_CHARACTERS["response_relevancy"] + USUAL_ANSWER, 30)] * 3,  # questions
+            *[(PROMPT_CHARACTERS["judged_context_precision"] + words + context, 60)] * CONTEXTS,
+            (PROMPT_CHARACTERS["judged_context_recall"] + words + CONTEXTS * context, 200),
+        ]
+        return self._price(calls)
+
+    def forecast_faithfulness(self, question: str, answer: str, sources: Sequence[str]) -> Decimal | None:
+        """Return about what `judge_faithfulness` will cost: nothing where it is cached, None without a price."""
+        if self._read(self._key("faithfulness", _ask_faithfulness(question, answer, sources))) is not None:
+            return Decimal(0)
+        return self._price(_foretell_faithfulness(len(question), len(answer), sum(map(len, sources))))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._pool.aclose()
 
-    async def _judge(self, metric: str, values: Mapping[str, Any]) -> _Judged:
+    async def _judge(self, metric: str, values: Mapping[str, Any]) -> Judged:
         key = self._key(metric, values)
         kept = self._read(key)
         if kept is not None:
-            return _Judged(kept, None, ())
+            return Judged(kept, None, (), cached=True)
         async with self._turns:
             with _counting() as usage:
                 score, error = await self._attempt(metric, values)
         if score is not None:
             self._write(key, score)
-        return _Judged(score, error, tuple(usage))
+        return Judged(score, error, tuple(usage))
 
     async def _attempt(self, metric: str, values: Mapping[str, Any]) -> tuple[float | None, str | None]:
         """Return a score, or the sentence that says why there is none; whatever ragas raises ends here."""
@@ -125,7 +176,7 @@ class RagasJudge:
             _log.warning("judge_failed", metric=metric, error=type(error).__name__)
             return None, _explain(error)
         if math.isnan(value):
-            return None, "It found no statement to judge in the answer."
+            return None, "The judge found nothing to judge in the answer; read it, or choose another model."
         return min(max(value, 0.0), 1.0), None
 
     def _load(self) -> "dict[str, BaseMetric]":
@@ -138,7 +189,8 @@ class RagasJudge:
                 Faithfulness,
             )
 
-            llm = llm_factory(self._model, client=self._pool.get_client(), max_tokens=MAX_TOKENS, temperature=0.0)
+            client = self._pool.get_client()
+            llm = llm_factory(self._model, client=client, max_tokens=MAX_TOKENS, temperature=TEMPERATURE)
             llm.client.on("completion:response", self._count)  # type: ignore[attr-defined]  # instructor's hook
             self._metrics = {
                 "faithfulness": Faithfulness(llm=llm),
@@ -156,19 +208,44 @@ class RagasJudge:
 
     def _key(self, metric: str, values: Mapping[str, Any]) -> str:
         """Return a name for this judgement by all it depends on: judge, address, library, embedder and every word."""
-        whole = [self.name, self._embedder.name, MAX_TOKENS, metric, values]
+        whole = [self.name, version("instructor"), self._embedder.name, MAX_TOKENS, TEMPERATURE, metric, values]
         return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def _read(self, key: str) -> float | None:
-        path = self._cache / f"{key}.json" if self._cache else None
-        return float(orjson.loads(path.read_bytes())) if path is not None and path.exists() else None
+        if self._cache is None:
+            return None
+        try:
+            return float(orjson.loads((self._cache / f"{key}.json").read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            _log.warning("cached_judgement_unusable", key=key, error=type(error).__name__)  # so it is judged anew
+            return None
 
     def _write(self, key: str, score: float) -> None:
         if self._cache is not None:
             self._cache.mkdir(parents=True, exist_ok=True)
-            written = self._cache / f"{key}.part"
+            written = self._cache / f"{key}.{os.getpid()}.part"
             written.write_bytes(orjson.dumps(score))
             written.replace(self._cache / f"{key}.json")
+
+    def _price(self, calls: Sequence[tuple[float, float]]) -> Decimal | None:
+        """Return the price of calls, each of so many characters read and tokens written."""
+        read = sum(characters for characters, _ in calls) / CHARACTERS_A_TOKEN
+        return price(Usage(self._model, round(read), round(sum(out for _, out in calls)), service=self._service))
+
+
+def _ask_faithfulness(question: str, answer: str, sources: Sequence[str]) -> dict[str, Any]:
+    return {"user_input": question, "response": answer, "retrieved_contexts": list(sources)}
+
+
+def _foretell_faithfulness(question: int, answer: int, sources: int) -> list[tuple[float, float]]:
+    """Return both calls' characters read and tokens written, from the lengths in characters."""
+    claims = 1.5 * answer  # the answer again, its pronouns resolved, in quotation marks
+    return [
+        (PROMPT_CHARACTERS["statements"] + question + answer, claims / CHARACTERS_A_TOKEN),
+        (PROMPT_CHARACTERS["verdicts"] + sources + claims, 2.5 * claims / CHARACTERS_A_TOKEN),  # each with its reason
+    ]
 
 
 @contextmanager

@@ -19,6 +19,9 @@ BY_JUDGE: Final = (
 )  # fmt: skip
 """What a model judges (evaluation/judge.py)."""
 
+BY_REFERENCE: Final = frozenset({"judged_context_precision", "judged_context_recall"})
+"""Those of them that need a reference answer."""
+
 EFFORT: Final = ("first_event_ms", "first_words_ms", "total_ms", "tokens", "cost_usd")
 """What an answer took."""
 
@@ -63,7 +66,8 @@ class Response:
 class CaseResult:
     """One case asked once: its answer and scores, or the sentence that says why there is none.
 
-    A case that failed counts as worst in every quality metric that speaks of it.
+    A case that failed counts as worst in every quality metric that speaks of it, and so does one that the judge failed
+    to judge; a refusal is nothing to judge.
     """
 
     case_id: str
@@ -72,9 +76,20 @@ class CaseResult:
     scores: Scores
     response: Response | None = None
     error: str | None = None
-    judge_errors: Sequence[str] = ()
+    judge_errors: Mapping[str, str] = field(default_factory=dict)
+    """Why the judge gave no score, by metric; such a metric has None in `scores`, and counts as worst."""
     judge_cost_usd: Decimal | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
     user_input: str = ""
     flags: Sequence[str] = ()
     """What a reader should look at, such as figures that no source holds."""
+
+    def count(self, metric: str) -> float | None:
+        """Return the score as means, rules and comparisons count it: the worst where the judge failed."""
+        value = self.scores.get(metric)
+        return get_worst(metric) if value is None and metric in self.judge_errors else value
+
+
+def get_worst(metric: str) -> float:
+    """Return the worst score of a metric of quality."""
+    return float(metric in LOWER_IS_BETTER)

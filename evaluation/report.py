@@ -114,7 +114,7 @@ def list_worst(results: Sequence[CaseResult]) -> list[CaseResult]:
 
 def measure_quality(one: CaseResult) -> float:
     """Return the mean of a result's quality metrics, higher is better; 1 where none was scored."""
-    values = [1 - v if m in LOWER_IS_BETTER else v for m in QUALITY if (v := one.scores.get(m)) is not None]
+    values = [1 - v if m in LOWER_IS_BETTER else v for m in QUALITY if (v := one.count(m)) is not None]
     return sum(values) / len(values) if values else 1.0
 
 
@@ -152,7 +152,7 @@ def _draw(
 
 
 def _list(results: Sequence[CaseResult], metric: str) -> list[float]:
-    return [value for one in results if (value := one.scores.get(metric)) is not None]
+    return [value for one in results if (value := one.count(metric)) is not None]
 
 
 @cache

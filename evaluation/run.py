@@ -15,7 +15,7 @@ from evaluation.ask import ask
 from evaluation.compare import check_limits, parse_rule
 from evaluation.datasets import store_suite
 from evaluation.metrics import flag_answer, score_answer, score_failure
-from evaluation.records import BY_JUDGE, LOWER_IS_BETTER, CaseResult, Response
+from evaluation.records import BY_JUDGE, BY_REFERENCE, CaseResult, Response, get_worst
 from evaluation.store import Status, close_experiment, load_results, open_experiment, store_results
 from evaluation.suites import Case, Suite
 from rag.answer import Assistant
@@ -35,7 +35,7 @@ _log = get_logger("evaluation")
 
 
 class PriceUnknown(Invalid):
-    """The price of this suite's model is not known, so no budget can be promised; run it without one."""
+    """The price of a model that answers or judges is not known, so no budget can be promised; run it without one."""
 
 
 class EmptySuite(Invalid):
@@ -52,13 +52,19 @@ class Judge(Protocol):
     async def score(self, case: Case, response: Response) -> "Verdict":
         """Return its scores; what could not be judged is an error in them, never an exception."""
 
+    def forecast_usd(self) -> Decimal | None:
+        """Return what judging one answer of usual length costs, None where the price is not known."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A judge's scores by metric, None where it failed; why it failed; what it cost, None where that is not known."""
+    """A judge's scores by metric, and what they cost, None where that is not known.
+
+    A metric it failed to judge is None, with a sentence in `errors`; one that has nothing to say is left out.
+    """
 
     scores: Mapping[str, float | None]
-    errors: Sequence[str] = ()
+    errors: Mapping[str, str] = field(default_factory=dict)
     cost_usd: Decimal | None = Decimal(0)
 
 
@@ -100,7 +106,7 @@ Told = Callable[[int, int], None]
 async def run_suite(
     assistant: Assistant, suite: Suite, *, judge: Judge | None = None, repeats: int | None = None,
     limit: int | None = None, budget_usd: Decimal | None = None, anew: bool = False,
-    find_reader: FindReader = get_principal, told: Told = lambda _done, _all: None,
+    find_reader: FindReader = get_principal, told: Told = lambda _done, _all: None, flow_run_id: UUID | None = None,
 ) -> RunReport:  # fmt: skip
     """Ask every case `repeats` times and return all results; a run that broke off goes on where it was.
 
@@ -118,7 +124,7 @@ async def run_suite(
     async with tenant_session(system) as session:
         models = await list_models(session, assistant.model)
         config = _describe(assistant, suite, [choice.provider.name for choice in models], judge, limit)
-        forecast = forecast_run(len(cases) * repeats, [choice.provider.name for choice in models])
+        forecast = forecast_run(len(cases) * repeats, [choice.provider.name for choice in models], judge)
         if budget_usd is not None and forecast.cost_usd is None:
             raise PriceUnknown
         stored = await store_suite(session, suite, askers)
@@ -128,7 +134,7 @@ async def run_suite(
         people = {case.id: _require_user(askers[suite.get_asker(case)]) for case in cases}
         experiment_id = await open_experiment(
             session, suite, stored, user_id=people[cases[0].id], config=config, repeats=repeats,
-            budget_usd=budget_usd, forecast_usd=forecast.cost_usd, anew=anew,
+            budget_usd=budget_usd, forecast_usd=forecast.cost_usd, anew=anew, flow_run_id=flow_run_id,
         )  # fmt: skip
         before = await load_results(session, experiment_id)
     done = {(one.case_id, one.repeat) for one in before}
@@ -156,13 +162,16 @@ async def run_suite(
     )  # fmt: skip
 
 
-def forecast_run(questions: int, models: Sequence[str]) -> Forecast:
-    """Return what the questions will cost if the first model answers all of them; judges are not counted."""
-    if not models:
-        return Forecast(cost_usd=Decimal(0), questions=questions, basis="no model is asked")
-    usage = Usage(models[0].rpartition("/")[2], PROMPT_TOKENS, ANSWER_TOKENS)
-    each = price(usage)
-    basis = f"{PROMPT_TOKENS:,} tokens in and {ANSWER_TOKENS} out for each, by {models[0]}"
+def forecast_run(questions: int, models: Sequence[str], judge: Judge | None = None) -> Forecast:
+    """Return what the questions will cost if the first model answers all of them and the judge reads every answer."""
+    each: Decimal | None = Decimal(0)
+    basis = "no model answers"
+    if models:
+        each = price(Usage(models[0].rpartition("/")[2], PROMPT_TOKENS, ANSWER_TOKENS))
+        basis = f"{PROMPT_TOKENS:,} tokens in and {ANSWER_TOKENS} out for each, by {models[0]}"
+    if judge is not None:
+        each = add_costs((each, judge.forecast_usd()))
+        basis += f"; judged by {judge.name}"
     return Forecast(cost_usd=None if each is None else each * questions, questions=questions, basis=basis)
 
 
@@ -228,20 +237,30 @@ class _Run:
             _log.warning("case_failed", case=case.id, error=error.code)
             scores = score_failure(case)
             if self.judge is not None:
-                scores |= {name: float(name in LOWER_IS_BETTER) for name in BY_JUDGE}
+                scores |= {name: get_worst(name) for name in _list_judged(case)}
             return replace(result, status="failed", scores=scores, error=error.message)
         result = replace(result, scores=scores, response=response, flags=tuple(flag_answer(response)))
         if self.judge is None or response.refused:
             return result
         verdict = await self.judge.score(case, response)
         return replace(
-            result, scores=scores | dict(verdict.scores), judge_errors=verdict.errors, judge_cost_usd=verdict.cost_usd
-        )
+            result, scores=scores | dict(verdict.scores), judge_errors=dict(verdict.errors),
+            judge_cost_usd=verdict.cost_usd,
+        )  # fmt: skip
+
+
+def _list_judged(case: Case) -> list[str]:
+    """Return the judge's metrics that would have spoken of an answer to this case."""
+    if not case.answerable:
+        return []  # the right answer is a refusal, which is not judged
+    return [name for name in BY_JUDGE if case.reference or name not in BY_REFERENCE]
 
 
 def _list_costs(one: CaseResult) -> list[Decimal | None]:
-    costs = [one.response.cost_usd] if one.response is not None else []
-    return [*costs, one.judge_cost_usd] if one.judge_cost_usd is not None or one.judge_errors else costs
+    if one.response is None:
+        return []
+    judged = any(name in one.scores for name in BY_JUDGE)
+    return [one.response.cost_usd, one.judge_cost_usd] if judged else [one.response.cost_usd]
 
 
 def _require_user(principal: Principal) -> UUID:

@@ -29,7 +29,7 @@ class ExperimentNotFound(NotFound):
 
 async def open_experiment(
     session: AsyncSession, suite: Suite, stored: StoredSuite, *, user_id: UUID, config: Mapping[str, Any],
-    repeats: int, budget_usd: Decimal | None, forecast_usd: Decimal | None, anew: bool,
+    repeats: int, budget_usd: Decimal | None, forecast_usd: Decimal | None, anew: bool, flow_run_id: UUID | None = None,
 ) -> UUID:  # fmt: skip
     """Return the run of this suite that broke off under the same configuration, set going again, else a new one."""
     config_hash = hashlib.sha256(orjson.dumps(config, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -42,6 +42,7 @@ async def open_experiment(
         )  # fmt: skip
         if begun is not None:
             begun.status, begun.budget_usd, begun.forecast_usd = "running", budget_usd, forecast_usd
+            begun.flow_run_id = flow_run_id
             return begun.id
     experiment_id = uuid4()
     session.add(
@@ -56,6 +57,7 @@ async def open_experiment(
             repeats=repeats,
             budget_usd=budget_usd,
             forecast_usd=forecast_usd,
+            flow_run_id=flow_run_id,
         )
     )
     await session.flush()
@@ -152,7 +154,7 @@ def _write_metrics(tenant: UUID, evaluation_id: UUID, one: CaseResult) -> list[R
 def _write_details(one: CaseResult) -> dict[str, Any]:
     """Return what stands beside the answer, for those who may read it: a score must not carry anybody's words."""
     return {
-        "flags": list(one.flags), "judge_errors": list(one.judge_errors),
+        "flags": list(one.flags), "judge_errors": dict(one.judge_errors),
         "response": _write_response(one.response) if one.response else None,
     }  # fmt: skip
 
@@ -184,7 +186,7 @@ def _read_result(row: RagEvaluation, case: DatasetCase, metrics: Mapping[str, Ra
         case_id=case.case_key, repeat=row.repeat, status="failed" if row.status == "failed" else "scored",
         scores=(dict(words.scores) if words else {}) | (dict(judge.scores) if judge else {}),
         response=response, error=row.error,
-        judge_errors=tuple(row.details.get("judge_errors", ())), judge_cost_usd=judge.cost_usd if judge else None,
+        judge_errors=dict(row.details.get("judge_errors", {})), judge_cost_usd=judge.cost_usd if judge else None,
         groups={name: value for name, value in case.slices.items() if name != "user"}, user_input=row.query,
         flags=tuple(row.details.get("flags", ())),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 class Reply:
     """One HTTP response; a number among the parts is a pause in seconds, and `cut` leaves the body unfinished.
 
-    `silence` is the pause before the response's first byte.
+    `silence` is the pause before the response's first byte, `retry` the header that says when to ask again.
     """
 
     parts: tuple[bytes | float, ...] = ()
@@ -20,6 +20,7 @@ class Reply:
     content_type: str = "application/json"
     cut: bool = False
     silence: float = 0.0
+    retry: str = "retry-after-ms: 1"
 
 
 @dataclass
@@ -34,6 +35,8 @@ class ModelServer:
     url: str = ""
     replies: list[Reply] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    under_way: int = 0
+    most_under_way: int = 0
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -41,8 +44,13 @@ class ModelServer:
                 path, headers = head
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 self.requests.append(Request(path, headers, json.loads(body)))
+                self.under_way += 1
+                self.most_under_way = max(self.most_under_way, self.under_way)
                 reply = self.respond(self.requests[-1].body)
-                await send(writer, reply)
+                try:
+                    await send(writer, reply)
+                finally:
+                    self.under_way -= 1
                 if reply.cut:
                     return
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -70,7 +78,7 @@ async def send(writer: asyncio.StreamWriter, reply: Reply) -> None:
     await asyncio.sleep(reply.silence)
     writer.write(
         f"HTTP/1.1 {reply.status} X\r\ncontent-type: {reply.content_type}\r\n"
-        "transfer-encoding: chunked\r\nretry-after-ms: 1\r\n\r\n".encode()
+        f"transfer-encoding: chunked\r\n{reply.retry}\r\n\r\n".encode()
     )
     for part in reply.parts:
         if isinstance(part, bytes):
