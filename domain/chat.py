@@ -31,6 +31,10 @@ class ClientNotFound(NotFound):
     """There is no such client that you may see; list your clients to see their ids."""
 
 
+class MessageNotFound(NotFound):
+    """There is no such message of yours; read the conversation to see its messages."""
+
+
 class AnswerUnderWay(Conflict):
     """A message with this idempotency key is being answered or broke off; read the conversation, or use a new key."""
 
@@ -228,6 +232,14 @@ async def find_answer(session: AsyncSession, run_id: UUID) -> MessageView | None
     """Return the answer of this run as the reader may see it now, or None."""
     row = await session.scalar(select(ChatMessage).where(ChatMessage.id == uuid5(run_id, "answer")))
     return (await _render(session, [row]))[0] if row else None
+
+
+async def get_message(session: AsyncSession, message_id: UUID) -> MessageView:
+    """Return one message as the reader may see it now; raises `MessageNotFound`."""
+    row = await session.scalar(select(ChatMessage).where(ChatMessage.id == message_id))
+    if row is None:
+        raise MessageNotFound
+    return (await _render(session, [row]))[0]
 
 
 async def _render(session: AsyncSession, messages: Sequence[ChatMessage]) -> list[MessageView]:

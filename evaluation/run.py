@@ -13,7 +13,7 @@ from db.session import Principal, tenant_session
 from domain.identity import get_principal
 from evaluation.ask import ask
 from evaluation.compare import check_limits, parse_rule
-from evaluation.datasets import store_suite
+from evaluation.datasets import CasesWithdrawn, store_suite
 from evaluation.metrics import flag_answer, score_answer, score_failure
 from evaluation.records import BY_JUDGE, BY_REFERENCE, CaseResult, Response, get_worst
 from evaluation.store import Status, close_experiment, load_results, open_experiment, store_results
@@ -128,9 +128,9 @@ async def run_suite(
         if budget_usd is not None and forecast.cost_usd is None:
             raise PriceUnknown
         stored = await store_suite(session, suite, askers)
-        cases = [case for case in cases if case.id in stored.case_ids]
+        cases = tuple(case for case in cases if case.id in stored.case_ids)
         if not cases:
-            raise EmptySuite
+            raise CasesWithdrawn
         people = {case.id: _require_user(askers[suite.get_asker(case)]) for case in cases}
         experiment_id = await open_experiment(
             session, suite, stored, user_id=people[cases[0].id], config=config, repeats=repeats,

@@ -100,7 +100,7 @@ def load_suite(path: Path) -> Suite:
     try:
         file = SuiteFile.model_validate(said)
     except ValidationError as error:
-        raise BrokenSuite(f"{path.name}: {_explain(error)}; correct it.") from error
+        raise BrokenSuite(f"{path.name}: {explain(error)}; correct it.") from error
     cases = read_cases(path.parent / file.cases)
     require_askers(file.user, cases)
     return Suite(**file.model_dump(), loaded=cases, content_hash=hash_cases(cases))
@@ -122,7 +122,7 @@ def read_cases(path: Path) -> tuple[Case, ...]:
         try:
             case = Case.model_validate_json(line)
         except ValidationError as error:
-            raise BrokenSuite(f"Line {number} of {path.name}: {_explain(error)}; correct it.") from error
+            raise BrokenSuite(f"Line {number} of {path.name}: {explain(error)}; correct it.") from error
         if case.id in seen:
             raise BrokenSuite(f"Line {number} of {path.name}: {case.id} is there twice; give each case its own id.")
         seen.add(case.id)
@@ -162,7 +162,8 @@ def _read_yaml(path: Path) -> Any:  # noqa: ANN401  # validated by the caller
         raise BrokenSuite(f"{path.name} is no YAML: {' '.join(str(error).split())}; correct it.") from error
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """Return what is wrong first, and where, without an end."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "the whole"
     return f"{place}: {first['msg'].removeprefix('Value error, ')}"
