@@ -1,5 +1,6 @@
 """Starts flows on the flow server by deployment name, over its HTTP API, never by import."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -7,9 +8,7 @@ import httpx
 
 from core.errors import Unavailable
 from core.settings import Settings
-
-INGEST: Final = ("ingest-sources", "ingest-sources")
-"""Flow and deployment that index a source; see prefect.yaml."""
+from domain.chat import KeyReused
 
 _TIMEOUT_S: Final = 10.0
 
@@ -19,27 +18,39 @@ class FlowServerUnavailable(Unavailable):
 
 
 class DeploymentMissing(Unavailable):
-    """The flow server has no deployment that ingests; deploy the flows, or run `regenesis up`."""
+    """The flow server has no deployment of this name; deploy the flows, or run `regenesis up`."""
 
 
-async def start_ingest(settings: Settings, *, tenant_id: UUID, source: str, key: str | None = None) -> UUID:
-    """Start indexing a source and return the flow run's id; the same key starts one run only."""
+async def start_flow(
+    settings: Settings, deployment: str, parameters: Mapping[str, Any], *, key: str | None = None
+) -> UUID:
+    """Start a run of the deployment, which bears its flow's name (see prefect.yaml), and return the flow run's id.
+
+    `parameters` are plain JSON. The same key starts one run only; raises `KeyReused` where that one was of other
+    parameters, `FlowServerUnavailable`, `DeploymentMissing`.
+    """
     if settings.prefect_api_url is None:
         raise FlowServerUnavailable(
             "No flow server is configured, so nothing was started; set PREFECT_API_URL or run `regenesis up`."
         )
-    flow, deployment = INGEST
-    body: dict[str, Any] = {"parameters": {"tenant_id": str(tenant_id), "source": source}}
+    body: dict[str, Any] = {"parameters": dict(parameters)}
     if key is not None:
         body["idempotency_key"] = key
     try:
         async with httpx.AsyncClient(base_url=settings.prefect_api_url.rstrip("/"), timeout=_TIMEOUT_S) as client:
-            found = await client.get(f"/deployments/name/{flow}/{deployment}")
+            found = await client.get(f"/deployments/name/{deployment}/{deployment}")
             if found.status_code == httpx.codes.NOT_FOUND:
-                raise DeploymentMissing
+                raise DeploymentMissing(
+                    f"The flow server has no deployment {deployment!r}; deploy the flows, or run `regenesis up`."
+                )
             found.raise_for_status()
-            started = await client.post(f"/deployments/{found.json()['id']}/create_flow_run", json=body)
-            started.raise_for_status()
-            return UUID(started.json()["id"])
-    except (httpx.HTTPError, KeyError, ValueError) as error:
+            reply = await client.post(f"/deployments/{found.json()['id']}/create_flow_run", json=body)
+            reply.raise_for_status()
+            started = reply.json()
+            run_id, kept = UUID(started["id"]), dict(started["parameters"])
+    except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
         raise FlowServerUnavailable from error
+    # the server may add parameters of the deployment's own, and answers a known key with the run it started first
+    if any(kept.get(name) != value for name, value in parameters.items()):
+        raise KeyReused
+    return run_id

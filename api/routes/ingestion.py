@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.deps import IdempotencyKey, PrincipalDep, SessionDep, SettingsDep, needs
 from api.errors import list_problem_responses
-from api.flow_server import start_ingest
+from api.flow_server import start_flow
 from api.pagination import PLACE, CursorQuery, LimitQuery, read_cursor, write_cursor
 from api.schemas.ingestion import (
     AttemptOut,
@@ -33,6 +33,7 @@ from domain.ingestion import ensure_source
 
 router = APIRouter(prefix="/v1/ingestions", tags=["ingestion"], dependencies=[needs("ingest")])
 
+INGEST: Final = "ingest-sources"
 MAX_ATTEMPTS_SHOWN: Final = 100
 
 
@@ -83,7 +84,7 @@ async def create_ingestion(
     source = await _store(settings, principal.tenant_id, upload_id, upload)
     async with tenant_session(principal.as_system(), asked_by=principal) as session:
         object_id = await _record(session, source, upload)
-    run_id = await start_ingest(settings, tenant_id=principal.tenant_id, source=source, key=f"upload-{upload_id}")
+    run_id = await start_flow(settings, INGEST, _describe(principal, source), key=f"upload-{upload_id}")
     async with tenant_session(principal) as session:
         return await _show(session, object_id, flow_run_id=run_id)
 
@@ -132,8 +133,12 @@ async def retry_ingestion(
     if source is None:
         raise IngestionNotFound
     run_key = f"retry-{object_id}-{key}" if key else None
-    run_id = await start_ingest(settings, tenant_id=principal.tenant_id, source=source, key=run_key)
+    run_id = await start_flow(settings, INGEST, _describe(principal, source), key=run_key)
     return shown.model_copy(update={"flow_run_id": run_id})
+
+
+def _describe(principal: Principal, source: str) -> dict[str, str]:
+    return {"tenant_id": str(principal.tenant_id), "source": source}
 
 
 def _require_uploader(principal: Principal) -> None:

@@ -52,6 +52,7 @@ class FlowServer:
 
     url: str = ""
     started: list[dict[str, Any]] = field(default_factory=list)
+    by_key: dict[str, dict[str, Any]] = field(default_factory=dict)
     deployed: bool = True
 
     def app(self) -> Starlette:
@@ -59,13 +60,16 @@ class FlowServer:
             return JSONResponse(True)
 
         async def find(request: Request) -> JSONResponse:
-            if not self.deployed or request.path_params["flow"] != "ingest-sources":
+            named = {request.path_params["flow"], request.path_params["deployment"]}
+            if not self.deployed or named not in ({"ingest-sources"}, {"run-evaluation"}):
                 return JSONResponse({"detail": "Not Found"}, 404)
             return JSONResponse({"id": str(uuid4())})
 
         async def start(request: Request) -> JSONResponse:
-            self.started.append(await request.json())
-            return JSONResponse({"id": str(uuid4())}, 201)
+            body = await request.json()
+            self.started.append(body)
+            run = {"id": str(uuid4()), "parameters": body["parameters"]}
+            return JSONResponse(self.by_key.setdefault(body.get("idempotency_key", run["id"]), run), 201)
 
         return Starlette(
             routes=[
