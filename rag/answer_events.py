@@ -1,6 +1,7 @@
 """What an answer tells while it comes about."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
@@ -55,6 +56,9 @@ class Done:
     """What models took for it, 0 where none was asked; None where a price is not known."""
     failures: tuple[ProviderFailure, ...]
     pack_id: UUID | None = None
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    """Milliseconds in each stage (rag/stages.py), without the time in which the caller looked at an event; a stage that
+    the answer did not need is absent, and all are where an answer is told again from the store."""
 
 
 Event = SourcesFound | Delta | CitationsReady | Done
