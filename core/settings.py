@@ -4,6 +4,7 @@ import hashlib
 import ipaddress
 import os
 import stat
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -185,6 +186,25 @@ class WebhookSettings(BaseModel):
     timeout_s: float = Field(10, gt=0, le=60, description="seconds a receiver has to answer")
 
 
+class EvaluationSettings(BaseModel):
+    """Scoring stored answers off-hours (flow score-answers), of those whose people allow it."""
+
+    sample_share: float = Field(1.0, gt=0, le=1, description="share of a window's answers that may be scored")
+    sample_count: int = Field(50, ge=1, le=1000, description="answers of a window that are scored at most")
+    judge_budget_usd: Decimal | None = Field(
+        Decimal(0), ge=0, description="USD a window and organisation for a model as judge, or unlimited; 0: none is asked"
+    )
+    window_hours: float = Field(24, ge=1, le=168, description="hours of a window: what is scored and compared at once")
+    drift_band: float = Field(
+        3.3, ge=2, le=10, description="standard errors by which answers may differ from earlier ones before it is told"
+    )
+
+    @field_validator("judge_budget_usd", mode="before")
+    @classmethod
+    def _unlimited(cls, value: object) -> object:
+        return None if value == "unlimited" else value
+
+
 class LogSettings(BaseModel):
     """What is logged, to standard error."""
 
@@ -212,6 +232,7 @@ class Settings(BaseSettings):
     outbox: OutboxSettings = Field(default_factory=OutboxSettings)
     mail: MailSettings = Field(default_factory=MailSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     prefect_api_url: str | None = Field(
         None, validation_alias="PREFECT_API_URL", description="a Prefect server; unset: `regenesis up` starts one"
