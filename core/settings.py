@@ -192,7 +192,7 @@ class EvaluationSettings(BaseModel):
     sample_share: float = Field(1.0, gt=0, le=1, description="share of a window's answers that may be scored")
     sample_count: int = Field(50, ge=1, le=1000, description="answers of a window that are scored at most")
     judge_budget_usd: Decimal | None = Field(
-        Decimal(0), ge=0, description="USD a window and organisation for a model as judge, or unlimited; 0: none is asked"
+        Decimal(0), ge=0, description="USD a window and organisation for a judging model, or unlimited; 0: none"
     )
     window_hours: float = Field(24, ge=1, le=168, description="hours of a window: what is scored and compared at once")
     drift_band: float = Field(
