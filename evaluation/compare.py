@@ -2,13 +2,14 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from core.errors import Invalid
+from evaluation.chance import LEVEL, find_chances
 from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult, get_worst
 from evaluation.retrieval_metrics import Interval, bootstrap
 
@@ -18,6 +19,7 @@ NOTICEABLE: Final = 0.1
 MATERIAL: Final = 0.005
 """A fall of a mean by less is nobody's concern, however certain."""
 MOST_LISTED: Final = 100
+_NO_PAIR: Final = (np.nan, np.nan)
 FEWEST_IN_SLICE: Final = 5
 """Cases below which nothing is called certain: a slice of four may change by chance in any way."""
 
@@ -65,20 +67,32 @@ class Change:
     unjudged_before: int = 0
     unjudged_after: int = 0
     """Cases that the judge failed to judge in each run; they count as worst in its mean."""
+    chance: float = 1.0
+    """How often chance alone changes any metric of the slice as clearly; those of quality and of effort apart."""
 
     @property
     def worse(self) -> bool:
-        """Whether the whole interval lies on the worse side of no change."""
-        return self.cases >= FEWEST_IN_SLICE and (
-            self.difference.low > 0 if self.metric in LOWER_IS_BETTER else self.difference.high < 0
-        )
+        """Whether it got worse beyond chance, and by enough to matter."""
+        return self._rose() if self.metric in LOWER_IS_BETTER else self._fell()
 
     @property
     def better(self) -> bool:
-        """Whether the whole interval lies on the better side of no change."""
-        return self.cases >= FEWEST_IN_SLICE and (
-            self.difference.high < 0 if self.metric in LOWER_IS_BETTER else self.difference.low > 0
-        )
+        """Whether it got better beyond chance, and by enough to matter."""
+        return self._fell() if self.metric in LOWER_IS_BETTER else self._rose()
+
+    def is_beyond_chance(self, *, below: bool) -> bool:
+        """Tell whether it fell, or rose, so that the whole interval lies there and chance hardly ever does it."""
+        beyond = self.difference.high < 0 if below else self.difference.low > 0
+        return beyond and self.chance <= LEVEL and self.cases >= FEWEST_IN_SLICE
+
+    def _fell(self) -> bool:
+        return self.is_beyond_chance(below=True) and self._matters()
+
+    def _rose(self) -> bool:
+        return self.is_beyond_chance(below=False) and self._matters()
+
+    def _matters(self) -> bool:
+        return self.metric in EFFORT or abs(self.difference.mean) > MATERIAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,18 +152,22 @@ def compare(baseline: Sequence[CaseResult], results: Sequence[CaseResult], rules
     """Compare two runs of one suite, paired by case, repeats averaged first.
 
     Without rules, any metric of quality that fell over all cases, by more than `MATERIAL` and beyond chance, fails.
-    A case that is missing always does.
+    All such metrics, or all that rules compare with the baseline, are tested together: the more of them, the clearer
+    each has to fall. A case that is missing always fails.
     """
     before, after = _by_case(baseline), _by_case(results)
     missing = [case for case in before if case not in after]
     changes = list(_list_changes(before, after))
-    whole = {change.metric: change for change in changes if change.group == WHOLE}
     if rules:
+        whole = {change.metric: change for change in changes if change.group == WHOLE}
+        # only what is held against the baseline can be a false alarm by chance
+        compared = dict.fromkeys(rule.metric for rule in rules if rule.step)
+        whole |= {one.metric: one for one in _compare_group(WHOLE, list(before), before, after, compared)}
         broken = [said for rule in rules if (said := _check(rule, whole)) is not None]
     else:
         broken = [
-            _say_fall(change) for change in whole.values()
-            if change.metric in QUALITY and change.worse and abs(change.difference.mean) > MATERIAL
+            _say_fall(change) for change in changes
+            if change.group == WHOLE and change.metric in QUALITY and change.worse
         ]  # fmt: skip
     if missing:
         broken.append(
@@ -231,17 +249,32 @@ def _list_changes(
     before: Mapping[str, Sequence[CaseResult]], after: Mapping[str, Sequence[CaseResult]]
 ) -> Iterator[Change]:
     for group, members in _list_groups(before).items():
-        for metric in (*QUALITY, *EFFORT):
-            found = ((case, _pair(before[case], after.get(case), metric)) for case in members)
-            pairs = {case: pair for case, pair in found if pair is not None}
-            if pairs:
-                was, now = np.asarray(list(pairs.values()), np.float64).T
-                yield Change(
-                    metric=metric, group=group, cases=len(pairs), before=float(was.mean()), after=float(now.mean()),
-                    difference=bootstrap(now - was),
-                    unjudged_before=sum(_find_error(before[case], metric) is not None for case in pairs),
-                    unjudged_after=sum(_find_error(after.get(case, ()), metric) is not None for case in pairs),
-                )  # fmt: skip
+        for metrics in (QUALITY, EFFORT):
+            yield from _compare_group(group, members, before, after, metrics)
+
+
+def _compare_group(
+    group: str, members: Sequence[str], before: Mapping[str, Sequence[CaseResult]],
+    after: Mapping[str, Sequence[CaseResult]], metrics: Iterable[str],
+) -> Iterator[Change]:  # fmt: skip
+    """Yield the changes of the metrics that both runs have, tested together."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for metric in metrics:
+        paired = ((case, _pair(before[case], after.get(case), metric)) for case in members)
+        if known := {case: pair for case, pair in paired if pair is not None}:
+            found[metric] = known
+    if not found:
+        return
+    both = np.array([[pairs.get(case, _NO_PAIR) for pairs in found.values()] for case in members], np.float64)
+    chances = find_chances(both[..., 1] - both[..., 0])
+    for (metric, pairs), chance in zip(found.items(), chances, strict=True):
+        was, now = np.asarray(list(pairs.values()), np.float64).T
+        yield Change(
+            metric=metric, group=group, cases=len(pairs), before=float(was.mean()), after=float(now.mean()),
+            difference=bootstrap(now - was), chance=float(chance),
+            unjudged_before=sum(_find_error(before[case], metric) is not None for case in pairs),
+            unjudged_after=sum(_find_error(after.get(case, ()), metric) is not None for case in pairs),
+        )  # fmt: skip
 
 
 def _list_regressions(
@@ -294,8 +327,7 @@ def _check(rule: Rule, whole: Mapping[str, Change]) -> str | None:
     said = _judge(rule, change.after, rule.find_limit(change.before))
     if said is None or not rule.step:
         return said
-    beyond = change.difference.high < 0 if rule.below else change.difference.low > 0
-    return f"{said} {_say_difference(change)}" if beyond else None
+    return f"{said} {_say_difference(change)}" if change.is_beyond_chance(below=rule.below) else None
 
 
 def _judge(rule: Rule, mean: float | None, limit: float) -> str | None:
@@ -313,4 +345,5 @@ def _say_fall(change: Change) -> str:
 def _say_difference(change: Change) -> str:
     step = change.difference
     lost = f", {change.unjudged_after} of them not judged" if change.unjudged_after else ""
-    return f"({step.mean:+.3f}, 95 % interval {step.low:+.3f} to {step.high:+.3f}, {change.cases} cases{lost})"
+    sure = f"95 % interval {step.low:+.3f} to {step.high:+.3f}, p = {change.chance:.2g}"
+    return f"({step.mean:+.3f}, {sure}, {change.cases} cases{lost})"
