@@ -24,7 +24,7 @@ def show_run(console: "Console", report: "RunReport") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from evaluation.compare import WHOLE, find_flaky, summarize
+    from evaluation.compare import WHOLE, find_flaky, say_unjudged, summarize
     from evaluation.records import EFFORT
 
     summary = summarize(report.results)
@@ -45,6 +45,8 @@ def show_run(console: "Console", report: "RunReport") -> None:
         console.print(f"[red]failed[/] {escape(one.case_id)}: {escape(one.error or '')}")
     if len(report.failed) > MOST_SHOWN:
         console.print(f"[red]and {len(report.failed) - MOST_SHOWN} more failed.[/]")
+    for sentence in say_unjudged(report.results):
+        console.print(f"[red]not judged[/] {escape(sentence)}")
     if flaky := find_flaky(report.results):
         console.print(f"[yellow]flaky[/] {', '.join(flaky[:MOST_SHOWN])}{' …' if len(flaky) > MOST_SHOWN else ''}")
     cost = "not known" if report.cost_usd is None else f"${report.cost_usd:,.4f}"
@@ -70,6 +72,8 @@ def show_comparison(console: "Console", comparison: "Comparison") -> None:
         digits = 1 if one.metric in EFFORT else 3
         step = one.difference
         verdict = "[red]worse[/]" if one.worse else "[green]better[/]" if one.better else "[dim]same[/]"
+        if one.unjudged_before or one.unjudged_after:
+            verdict += f" [red]not judged: {one.unjudged_before} → {one.unjudged_after}[/]"
         table.add_row(
             one.metric, escape(one.group), f"{one.cases:,}", f"{one.before:.{digits}f}", f"{one.after:.{digits}f}",
             f"{step.mean:+.{digits}f} [dim]{step.low:+.{digits}f} to {step.high:+.{digits}f}[/]", verdict,
@@ -80,6 +84,8 @@ def show_comparison(console: "Console", comparison: "Comparison") -> None:
         console.print(f"  asked   {escape(worse.user_input)}")
         console.print(f"  before  {escape(_shorten(worse.answer_before))}")
         console.print(f"  after   {escape(_shorten(worse.answer_after))}")
+        if worse.judge_error:
+            console.print(f"  [red]not judged[/] {escape(worse.judge_error)}")
     hidden = len(comparison.regressions) - MOST_SHOWN
     if hidden > 0:
         console.print(f"\n[dim]and {hidden} more cases got worse; --json lists them.[/]")

@@ -235,7 +235,7 @@ async def _load(name: str, tenant: str) -> "Sequence[CaseResult]":
 def _to_json(report: "RunReport", comparison: "Comparison | None", broken: Sequence[str]) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from evaluation.compare import find_flaky, summarize
+    from evaluation.compare import find_flaky, list_unjudged, summarize
 
     metrics = {
         group: {metric: asdict(one) for metric, one in found.items()}
@@ -245,6 +245,7 @@ def _to_json(report: "RunReport", comparison: "Comparison | None", broken: Seque
         "suite": report.suite, "dataset_version": report.dataset_version, "run": report.experiment_id,
         "status": report.status, "forecast_usd": report.forecast.cost_usd, "cost_usd": report.cost_usd,
         "answers": len(report.results), "failed": [{"case": one.case_id, "error": one.error} for one in report.failed],
+        "not_judged": [asdict(one) for one in list_unjudged(report.results)],
         "flaky": find_flaky(report.results), "metrics": metrics,
         "comparison": _compare_json(comparison) if comparison else None, "broken": list(broken),
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """Compares two runs of a suite case by case: what changed, how sure that is, and whether a rule forbids it."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 
 from core.errors import Invalid
 from evaluation.chance import LEVEL, find_chances
-from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult, get_worst
+from evaluation.records import BY_JUDGE, EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult, get_worst
 from evaluation.retrieval_metrics import Interval, bootstrap
 
 WHOLE: Final = "all"
@@ -207,6 +207,18 @@ def list_unjudged(results: Sequence[CaseResult]) -> list[Unjudged]:
         Unjudged(case_id=one.case_id, repeat=one.repeat, metric=metric, error=error)
         for one in results for metric, error in one.judge_errors.items()
     ]  # fmt: skip
+
+
+def say_unjudged(results: Sequence[CaseResult]) -> list[str]:
+    """Return what the judge failed to judge and why, a sentence for each metric and cause, the most frequent first."""
+    causes = Counter((one.metric, one.error) for one in list_unjudged(results))
+    judged = Counter(
+        metric for one in results for metric in BY_JUDGE if one.status == "scored" and metric in one.scores
+    )
+    return [
+        f"{metric}: {count:,} of {judged[metric]:,} judgements failed and count as worst. {error}"
+        for (metric, error), count in causes.most_common()
+    ]
 
 
 def find_flaky(results: Sequence[CaseResult]) -> list[str]:

@@ -6,6 +6,7 @@ default. So metrics are asked one by one here, under our own limit, cache and co
 
 import asyncio
 import hashlib
+import logging
 import math
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -189,6 +190,8 @@ class RagasJudge:
                 Faithfulness,
             )
 
+            # it logs replies it can't use, with the words of those who are quoted in them
+            logging.getLogger("instructor").setLevel(logging.CRITICAL)
             client = self._pool.get_client()
             llm = llm_factory(self._model, client=client, max_tokens=MAX_TOKENS, temperature=TEMPERATURE)
             llm.client.on("completion:response", self._count)  # type: ignore[attr-defined]  # instructor's hook

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from evaluation.compare import WHOLE, Change, Comparison, find_flaky, summarize
+from evaluation.compare import WHOLE, Change, Comparison, find_flaky, say_unjudged, summarize
 from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult
 from evaluation.report_plots import plot_cost, plot_distribution, plot_slices, plot_times
 from evaluation.retrieval_metrics import Interval
@@ -78,7 +78,8 @@ def render_html(report: ReportInput) -> str:
     return _template().render(
         report=report, rows=list_rows(summary[WHOLE], report.comparison), plots=_draw(report, summary, former),
         worst=list_worst(report.results), failed=[one for one in report.results if one.status == "failed"],
-        flaky=find_flaky(report.results), cases=len({one.case_id for one in report.results}),
+        flaky=find_flaky(report.results), unjudged=say_unjudged(report.results),
+        cases=len({one.case_id for one in report.results}),
         asked_at=report.asked_at.astimezone(UTC).strftime("%d %B %Y, %H:%M UTC"), meanings=MEANINGS,
     )  # fmt: skip
 
@@ -92,7 +93,13 @@ def render_markdown(report: ReportInput) -> str:
         lines.append(f"| {row.name} | {row.shown} | {row.interval} | {row.change_shown or '–'} |")
     failed = [one for one in report.results if one.status == "failed"]
     if failed:
-        lines += ["", f"## {len(failed)} failed", *(f"- `{one.case_id}`: {one.error}" for one in failed[:WORST])]
+        lines += [
+            "",
+            f"## {len(failed)} failed",
+            *(f"- `{one.case_id}`{f': {one.error}' if one.error else ''}" for one in failed[:WORST]),
+        ]
+    if unjudged := say_unjudged(report.results):
+        lines += ["", "## Not judged", *(f"- {sentence}" for sentence in unjudged)]
     if report.comparison and report.comparison.regressions:
         lines += ["", "## Got worse", "| case | metric | before | after |", "|---|---|---|---|"]
         for one in report.comparison.regressions[:WORST]:
@@ -108,7 +115,7 @@ def list_rows(means: Mapping[str, Interval], comparison: Comparison | None) -> l
 
 def list_worst(results: Sequence[CaseResult]) -> list[CaseResult]:
     """Return the answers to read first: lowest mean of their quality metrics."""
-    answered = [one for one in results if one.response is not None and one.repeat == 1]
+    answered = [one for one in results if one.status == "scored" and one.repeat == 1]
     return sorted(answered, key=lambda one: (measure_quality(one), one.case_id))[:WORST]
 
 

@@ -20,6 +20,7 @@ from evaluation.suites import Suite
 
 WORDS: Final = "words"
 JUDGE: Final = "judge"
+UNTOLD: Final = "The judge failed; why stands beside the answer, for those who may read it."
 Status = Literal["running", "completed", "interrupted", "over_budget", "failed"]
 
 
@@ -120,7 +121,9 @@ def _name_status(result: CaseResult) -> str:
 
 def _write_metrics(tenant: UUID, evaluation_id: UUID, one: CaseResult) -> list[RagMetric]:
     words = {name: value for name, value in one.scores.items() if name not in BY_JUDGE}
-    judged = {name: one.scores[name] for name in BY_JUDGE if name in one.scores}
+    judged = {
+        name: one.scores[name] for name in BY_JUDGE if one.scores.get(name) is not None or name in one.judge_errors
+    }
     response = one.response
     rows = [
         RagMetric(
@@ -174,22 +177,32 @@ def _write_response(response: Response) -> dict[str, Any]:
 
 def _read_result(row: RagEvaluation, case: DatasetCase, metrics: Mapping[str, RagMetric]) -> CaseResult:
     words, judge = metrics.get(WORDS), metrics.get(JUDGE)
-    kept = row.details.get("response")
-    response = None
-    if kept is not None:
-        citations = tuple(Cited(**citation) for citation in kept["citations"])
-        response = Response(
-            text=row.answer or "", contexts=tuple(row.retrieved_contexts),
-            cost_usd=words.cost_usd if words else None, **(kept | {"citations": citations}),
-        )  # fmt: skip
     return CaseResult(
         case_id=case.case_key, repeat=row.repeat, status="failed" if row.status == "failed" else "scored",
         scores=(dict(words.scores) if words else {}) | (dict(judge.scores) if judge else {}),
-        response=response, error=row.error,
-        judge_errors=dict(row.details.get("judge_errors", {})), judge_cost_usd=judge.cost_usd if judge else None,
+        response=read_response(row, words.cost_usd if words else None), error=row.error,
+        judge_errors=_read_errors(row, judge), judge_cost_usd=judge.cost_usd if judge else None,
         groups={name: value for name, value in case.slices.items() if name != "user"}, user_input=row.query,
         flags=tuple(row.details.get("flags", ())),
     )  # fmt: skip
+
+
+def read_response(row: RagEvaluation, cost_usd: Decimal | None) -> Response | None:
+    """Return the stored answer as it was given, None where there was none."""
+    kept = row.details.get("response")
+    if kept is None:
+        return None
+    citations = tuple(Cited(**citation) for citation in kept["citations"])
+    return Response(
+        text=row.answer or "", contexts=tuple(row.retrieved_contexts), cost_usd=cost_usd,
+        **(kept | {"citations": citations}),
+    )  # fmt: skip
+
+
+def _read_errors(row: RagEvaluation, judge: RagMetric | None) -> dict[str, str]:
+    """Return why metrics were not judged; that they were not is told by their scores, also to who may not read why."""
+    unknown = {name: UNTOLD for name, value in judge.scores.items() if value is None} if judge else {}
+    return unknown | row.details.get("judge_errors", {})
 
 
 def _round(value: float | None) -> int | None:

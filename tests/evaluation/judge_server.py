@@ -65,7 +65,7 @@ class JudgeServer(ModelServer):
 
     Then `broken` of all prompts are never answered usably, and `shaken` of them late or at the second request. Which
     ones, the prompt's own words decide, whatever the order. `charged` has the tokens, read and written, of every
-    completion that was sent. A prompt's words count as its tokens.
+    completion that was sent, four characters of them one.
     """
 
     faults: list[Reply] = field(default_factory=list)
@@ -91,7 +91,7 @@ class JudgeServer(ModelServer):
             busy = error_reply(429, code="rate_limit_exceeded")
             return Reply(busy.parts, 429, retry=f"retry-after: {self.wait_s}")
         content = json.dumps(judge(prompt))
-        tokens = len(prompt.split()), len(content.split())
+        tokens = len(prompt) // 4, len(content) // 4
         self.charged.append(tokens)
         match fate:
             case "garbage":
@@ -117,7 +117,7 @@ class JudgeServer(ModelServer):
         """Return the first sentence of the first passage, cited."""
         found = re.search(r"Passage \[1\]\n<<\w+>>\n\(.*\)\n(.+?[.?!])(?=\s)", prompt)
         text = f"{found[1]} [1]" if found else "NOT FOUND"
-        tokens = len(prompt.split()), len(text.split())
+        tokens = len(prompt) // 4, len(text) // 4
         self.charged.append(tokens)
         chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini"}
         usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}

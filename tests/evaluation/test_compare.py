@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from evaluation.compare import (
     check_limits,
     compare,
     find_flaky,
+    list_unjudged,
     parse_rule,
     summarize,
 )
@@ -90,6 +92,69 @@ def test_slices_are_compared_and_small_ones_are_never_certain() -> None:
     assert changes["question_type=when"].difference.mean == pytest.approx(-0.7)
     assert changes["question_type=when"].cases < FEWEST_IN_SLICE
     assert not changes["question_type=when"].worse
+
+
+def lose(run: Sequence[CaseResult], *lost: int, metric: str = "faithfulness") -> list[CaseResult]:
+    """Let the judge fail in these cases of the run."""
+    return [
+        replace(one, scores={**one.scores, metric: None}, judge_errors={metric: "The judge sent no JSON."})
+        if number in lost else one
+        for number, one in enumerate(run)
+    ]  # fmt: skip
+
+
+def test_a_judgement_that_failed_counts_as_worst_everywhere() -> None:
+    run = lose(make_run([0.8] * 20, metric="faithfulness"), 0, 2, 4, 6)
+    means = summarize(run)
+    assert means[WHOLE]["faithfulness"].mean == pytest.approx(0.8 * 16 / 20)
+    assert means["question_type=when"]["faithfulness"].mean == pytest.approx(0.8 * 6 / 10)
+    assert means["question_type=what"]["faithfulness"].mean == pytest.approx(0.8)
+    invented = lose(make_run([0.2] * 4, metric="hallucination"), 1, metric="hallucination")
+    assert summarize(invented)[WHOLE]["hallucination"].mean == pytest.approx((0.2 * 3 + 1) / 4)
+    assert check_limits(run, [parse_rule("faithfulness < 0.7")])
+    assert [(one.case_id, one.metric, one.error) for one in list_unjudged(run)] == [
+        (f"case-{n}", "faithfulness", "The judge sent no JSON.") for n in (0, 2, 4, 6)
+    ]
+
+
+def test_a_refusal_is_no_failure_of_the_judge() -> None:
+    run = make_run([0.8] * 10, metric="faithfulness")
+    refused = [*run[:-1], replace(run[-1], scores={"faithfulness": None})]
+    assert summarize(refused)[WHOLE]["faithfulness"].mean == pytest.approx(0.8)
+    found = compare(run, refused)
+    assert (found.regressions, found.unjudged, found.broken) == ([], [], [])
+
+
+def test_a_judgement_lost_is_a_regression() -> None:
+    before = make_run([0.8] * 20, metric="faithfulness")
+    found = compare(before, lose(before, 3, 5))
+    assert [(one.case_id, one.metric, one.before, one.after, one.judge_error) for one in found.regressions] == [
+        (f"case-{n}", "faithfulness", 0.8, 0.0, "The judge sent no JSON.") for n in (3, 5)
+    ]
+    whole = next(change for change in found.changes if (change.metric, change.group) == ("faithfulness", WHOLE))
+    assert (whole.cases, whole.unjudged_before, whole.unjudged_after) == (20, 0, 2)
+    assert whole.after == pytest.approx(0.72)
+    assert len(found.unjudged) == 2
+    many = compare(before, lose(before, *range(10)))
+    assert many.broken[0].startswith("faithfulness got worse: 0.800 to 0.400.")
+    assert many.broken[0].endswith("20 cases, 10 of them not judged)")
+
+
+def test_a_judgement_lost_shows_where_the_score_was_worst_already() -> None:
+    before = make_run([0.0] * 20, metric="faithfulness")
+    found = compare(before, lose(before, 7))
+    assert [(one.case_id, one.after, one.judge_error) for one in found.regressions] == [
+        ("case-7", 0.0, "The judge sent no JSON.")
+    ]
+    # it failed before as well: nothing was lost
+    assert compare(lose(before, 7), lose(before, 7)).regressions == []
+
+
+def test_one_repeat_without_a_judgement_is_seen() -> None:
+    twice = [make_result(0, 0.8, repeat=repeat, metric="faithfulness") for repeat in (1, 2)]
+    found = compare(twice, lose(twice, 1))
+    assert [(one.before, one.after) for one in found.regressions] == [(0.8, 0.4)]
+    assert found.flaky == []  # the answers do not differ, the judge does
 
 
 @pytest.mark.parametrize(

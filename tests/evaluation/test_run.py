@@ -16,7 +16,7 @@ from core.settings import ModelSettings
 from db.models import DatasetCase, Experiment, RagEvaluation, RagMetric
 from db.session import Principal, tenant_session
 from evaluation.baseline import UnusableBaseline, read_baseline, write_baseline
-from evaluation.compare import compare, parse_rule
+from evaluation.compare import WHOLE, compare, parse_rule, summarize
 from evaluation.records import CaseResult, Response
 from evaluation.run import PriceUnknown, RunReport, Verdict, run_suite
 from evaluation.store import ExperimentNotFound, load_results
@@ -179,9 +179,22 @@ class DearJudge:
 
     async def score(self, case: Case, response: Response) -> Verdict:  # noqa: ARG002  # judges all alike
         if case.id == "promise-2":
-            scores = {"faithfulness": None, "hallucination": None}
-            return Verdict(scores=scores, errors=("The judge sent no JSON.",), cost_usd=Decimal(1))
+            scores = dict.fromkeys(("faithfulness", "hallucination"))
+            return Verdict(scores=scores, errors=dict.fromkeys(scores, "The judge sent no JSON."), cost_usd=Decimal(1))
         return Verdict(scores={"faithfulness": 0.75, "hallucination": 0.25}, cost_usd=Decimal(1))
+
+    def forecast_usd(self) -> Decimal | None:
+        return Decimal(1)
+
+
+class UnpricedJudge(DearJudge):
+    """Judges as the other does, for nobody knows what."""
+
+    async def score(self, case: Case, response: Response) -> Verdict:
+        return replace(await super().score(case, response), cost_usd=None)
+
+    def forecast_usd(self) -> Decimal | None:
+        return None
 
 
 async def test_the_budget_stops_a_run_and_a_larger_one_ends_it(people: Organisation) -> None:
@@ -200,13 +213,38 @@ async def test_a_judge_s_failure_is_an_error_not_a_score(people: Organisation) -
     report = await run(people, make_suite(), judge=DearJudge())
     by_case = {one.case_id: one for one in report.results}
     assert by_case["promise-2"].scores["faithfulness"] is None
-    assert by_case["promise-2"].judge_errors == ("The judge sent no JSON.",)
+    assert by_case["promise-2"].judge_errors == dict.fromkeys(
+        ("faithfulness", "hallucination"), "The judge sent no JSON."
+    )
+    judged = [one for one in report.results if "faithfulness" in one.scores]
+    assert summarize(report.results)[WHOLE]["faithfulness"].mean == pytest.approx(
+        0.75 * (len(judged) - 1) / len(judged)
+    )
+    assert report.forecast.cost_usd == Decimal(13)
     async with tenant_session(people.system) as session:
         judged = (await session.scalars(select(RagMetric).where(RagMetric.scorer == "judge"))).all()
         assert {(one.faithfulness_score, one.hallucination_score) for one in judged} == {(0.75, 0.25), (None, None)}
         words = (await session.scalars(select(RagMetric).where(RagMetric.scorer == "words"))).all()
         # words alone never say that something is true or invented
         assert {(one.faithfulness_score, one.hallucination_score) for one in words} == {(None, None)}
+        kept = await load_results(session, report.experiment_id)
+    assert sorted(kept, key=lambda one: one.case_id) == sorted(report.results, key=lambda one: one.case_id)
+
+
+async def test_a_baseline_keeps_what_was_not_judged(people: Organisation, tmp_path: Path) -> None:
+    report = await run(people, make_suite(), judge=DearJudge())
+    write_baseline(tmp_path / "base.json", report)
+    kept = read_baseline(tmp_path / "base.json")
+    assert [one.judge_errors for one in kept.results] == [one.judge_errors for one in report.results]
+    assert (tmp_path / "base.json").read_text().count("judge_errors") == 1  # only where there is something to say
+    assert compare(kept.results, report.results).broken == []
+
+
+async def test_an_unpriced_judge_leaves_the_cost_unknown(people: Organisation) -> None:
+    report = await run(people, make_suite(), judge=UnpricedJudge())
+    assert (report.cost_usd, report.forecast.cost_usd) == (None, None)
+    with pytest.raises(PriceUnknown):
+        await run(people, make_suite(), judge=UnpricedJudge(), budget_usd=Decimal(1), anew=True)
 
 
 async def test_evaluators_read_scores_and_nobody_s_words(people: Organisation) -> None:
