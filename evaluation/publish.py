@@ -1,88 +1,97 @@
-"""Writes a run's report into the object store, where its reader fetches it, and notes where it is."""
+"""Makes a run's report, writes it into the object store without anybody's words, and notes where it is."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.errors import Unavailable
 from core.storage import ObjectStore
-from db.models import Experiment, RagEvaluation, RagReport
+from db.models import Experiment, RagReport
 from domain.identity import bound_tenant
-from evaluation.compare import compare, parse_rule
+from evaluation.compare import check_limits, compare, parse_rule
 from evaluation.records import CaseResult
 from evaluation.report import ReportInput, render_html, render_markdown
+from evaluation.runs import HIDDEN, RunRow, get_run, hide_words, select_runs
 from evaluation.store import ExperimentNotFound, load_results
 
 FORMATS: Final = {"html": "html", "json": "json", "markdown": "md"}
 MOST_RUNS: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
-    """One run in a list of runs, newest first; cost in USD, None where it is not known."""
-
-    id: UUID
-    suite: str
-    status: str
-    started_at: datetime
-    completed_at: datetime | None
-    answers: int
-    failed: int
-    cost_usd: Decimal | None
+class ReportPagesMissing(Unavailable):
+    """Pages are made by libraries that are not installed; install the extra `eval`, or ask for markdown or json."""
 
 
 async def list_runs(session: AsyncSession, *, suite: str | None = None, limit: int = 20) -> list[RunRow]:
     """Return the newest runs, of one suite where it is named."""
-    counted = (
-        select(
-            RagEvaluation.experiment_id, func.count().label("answers"),
-            func.count().filter(RagEvaluation.status == "failed").label("failed"),
-        ).group_by(RagEvaluation.experiment_id).subquery()
-    )  # fmt: skip
-    wanted = (
-        select(Experiment, func.coalesce(counted.c.answers, 0), func.coalesce(counted.c.failed, 0))
-        .outerjoin(counted, counted.c.experiment_id == Experiment.id)
-        .order_by(Experiment.started_at.desc()).limit(min(limit, MOST_RUNS))
-    )  # fmt: skip
-    if suite is not None:
-        wanted = wanted.where(Experiment.suite == suite)
-    return [
-        RunRow(
-            id=run.id, suite=run.suite, status=run.status, started_at=run.started_at, completed_at=run.completed_at,
-            answers=answers, failed=failed, cost_usd=run.cost_usd,
-        )
-        for run, answers, failed in (await session.execute(wanted)).tuples()
-    ]  # fmt: skip
+    wanted = select_runs(suite).order_by(Experiment.started_at.desc(), Experiment.id.desc())
+    found = await session.execute(wanted.limit(min(limit, MOST_RUNS)))
+    return [RunRow(**row) for row in found.mappings()]
 
 
 async def load_report(
     session: AsyncSession, experiment_id: UUID, *, baseline: Sequence[CaseResult] = (), rules: Sequence[str] = ()
 ) -> ReportInput:
-    """Gather what a run's report needs, compared with the baseline where there is one; raises `ExperimentNotFound`."""
-    run = await session.scalar(select(Experiment).where(Experiment.id == experiment_id))
-    if run is None:
-        raise ExperimentNotFound
-    results = await load_results(session, experiment_id)
+    """Gather a run's report with all its words, in a session of the pipelines; raises `ExperimentNotFound`."""
+    run = await get_run(session, experiment_id)
+    return make_report(run, await load_results(session, experiment_id), baseline=baseline, rules=rules)
+
+
+def make_report(
+    run: RunRow, results: Sequence[CaseResult], *, baseline: Sequence[CaseResult] = (), rules: Sequence[str] = ()
+) -> ReportInput:
+    """Return the run's report with the words its results have, compared with the baseline where there is one.
+
+    Takes up to some seconds of a processor. Of a run that was limited to some cases, only those of the baseline count.
+    Raises `ExperimentNotFound` for a run without a result, and `UnusableRule`.
+    """
     if not results:
-        raise ExperimentNotFound(f"The run {experiment_id} has no result yet; run its suite again.")
-    comparison = compare(baseline, results, [parse_rule(text) for text in rules]) if baseline else None
+        raise ExperimentNotFound(f"The run {run.id} has no result yet; run its suite again.")
+    parsed = [parse_rule(text) for text in rules]
+    if run.config.get("limit") is not None:
+        there = {one.case_id for one in results}
+        baseline = [one for one in baseline if one.case_id in there]
+    comparison = compare(baseline, results, parsed) if baseline else None
+    # the whole is enough for rules, and means of every slice take their time
+    broken = comparison.broken if comparison else check_limits([replace(one, groups={}) for one in results], parsed)
+    if run.status in {"over_budget", "interrupted"}:
+        said = run.status.replace("_", " ")
+        broken = [f"The run is not whole: {said} after {len(results):,} answers; run it again to go on.", *broken]
     return ReportInput(
         suite=run.suite, run=str(run.id), asked_at=run.started_at, config=run.config, results=results,
-        baseline=baseline, comparison=comparison, broken=comparison.broken if comparison else (),
+        baseline=baseline, comparison=comparison, broken=broken,
         cost="not known" if run.cost_usd is None else f"${run.cost_usd:,.4f}",
     )  # fmt: skip
 
 
+def without_words(report: ReportInput) -> ReportInput:
+    """Return the report with everything that scores say, and nobody's words: those stay where their reader is asked."""
+    comparison = report.comparison
+    if comparison is not None:
+        regressions = [
+            replace(one, user_input="", answer_before="", answer_after="", judge_error=None)
+            for one in comparison.regressions
+        ]
+        unjudged = [replace(one, error=HIDDEN) for one in comparison.unjudged]
+        comparison = replace(comparison, regressions=regressions, unjudged=unjudged)
+    return replace(
+        report, results=hide_words(report.results), baseline=hide_words(report.baseline), comparison=comparison
+    )
+
+
 def render(report: ReportInput, kind: str) -> bytes:
-    """Return the report as `html`, `json` or `markdown`."""
+    """Return the report as `html`, `json` or `markdown`; raises `ReportPagesMissing`."""
     if kind == "html":
-        return render_html(report).encode()
+        try:
+            return render_html(report).encode()
+        except ModuleNotFoundError as error:
+            raise ReportPagesMissing from error
     if kind == "markdown":
         return render_markdown(report).encode()
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
@@ -92,15 +101,18 @@ def render(report: ReportInput, kind: str) -> bytes:
 async def publish_report(session: AsyncSession, store: ObjectStore, report: ReportInput) -> dict[str, str]:
     """Write the report in every format beside the tenant's other objects and return each one's address.
 
-    Publishing again replaces what was there.
+    What is written holds nobody's words: nobody asks there who reads, and no erasure or withdrawn consent would reach
+    them. Publishing again replaces what was there.
     """
     tenant = await bound_tenant(session)
     experiment_id = UUID(report.run)
+    kept = without_words(report)
+    written = {kind: await asyncio.to_thread(render, kept, kind) for kind in FORMATS}
     await session.execute(delete(RagReport).where(RagReport.experiment_id == experiment_id))
     addresses = {}
-    for kind, ending in FORMATS.items():
-        key = f"tenants/{tenant}/reports/{report.run}.{ending}"
-        await store.write(key, render(report, kind))
+    for kind, content in written.items():
+        key = f"tenants/{tenant}/reports/{report.run}.{FORMATS[kind]}"
+        await store.write(key, content)
         addresses[kind] = f"{store.url}/{key}"
         session.add(RagReport(tenant_id=tenant, experiment_id=experiment_id, report_url=addresses[kind], format=kind))
     await session.flush()

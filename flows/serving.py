@@ -14,6 +14,7 @@ export(
 )
 
 from prefect import aserve  # noqa: E402  # the environment comes first
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy  # noqa: E402
 from prefect.deployments.runner import RunnerDeployment  # noqa: E402
 from prefect.schedules import Cron  # noqa: E402
 from prefect.types.entrypoint import EntrypointType  # noqa: E402
@@ -29,8 +30,12 @@ from flows.rederive_stale import rederive_stale  # noqa: E402
 from flows.reembed_chunks import reembed_chunks  # noqa: E402
 from flows.refresh_views import refresh_views  # noqa: E402
 from flows.review_insights import review_insights  # noqa: E402
+from flows.run_evaluation import run_evaluation  # noqa: E402
 
 RUNS_AT_ONCE = 2  # each loads an embedding model and uses all cores
+ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+SINGLE = {run_evaluation.name}
+"""Flows whose runs would do each other's work: two of one suite would go on with the same unfinished run."""
 SCHEDULES = {
     prepare_partitions.name: "17 2 * * *",
     refresh_views.name: "41 * * * *",
@@ -48,6 +53,7 @@ async def list_deployments() -> list[RunnerDeployment]:
             name=flow.name,
             description=flow.description,
             tags=[TAG],
+            concurrency_limit=ONE_AT_A_TIME if flow.name in SINGLE else None,
             schedule=Cron(SCHEDULES[flow.name], timezone="UTC") if flow.name in SCHEDULES else None,
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
@@ -62,6 +68,7 @@ async def list_deployments() -> list[RunnerDeployment]:
             build_evidence,
             rederive_stale,
             review_insights,
+            run_evaluation,
         )
     ]
 

@@ -1,0 +1,78 @@
+"""What running a stored suite will cost, told before anything is asked, and held against every limit there is."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.settings import ModelSettings
+from db.models import Dataset
+from domain.budget import get_budget
+from evaluation.datasets import DatasetNotFound
+from evaluation.run import EmptySuite, Judge, PriceUnknown, forecast_run
+from evaluation.runs import select_datasets
+from rag.answer_models import list_models
+
+_NAME: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,99})(?:@(?P<version>[1-9]\d{0,8}))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteForecast:
+    """What a run of one version of a suite takes; amounts in USD, None where there is no limit or no known price."""
+
+    suite: str
+    version: int
+    cases: int
+    repeats: int
+    questions: int
+    cost_usd: Decimal | None
+    basis: str
+    budget_usd: Decimal | None
+    """Where the run stops."""
+    month_left_usd: Decimal | None
+    """What the organisation lets models cost until the end of the month."""
+
+
+def split_suite(said: str) -> tuple[str, int | None]:
+    """Return name and version of a stored suite said as `name` or `name@version`; raises `DatasetNotFound`."""
+    found = _NAME.fullmatch(said)
+    if found is None:
+        raise DatasetNotFound(f"{said[:120]!r} names no stored suite; write `name` or `name@version`.")
+    return found["name"], int(found["version"]) if found["version"] else None
+
+
+async def forecast_suite(
+    session: AsyncSession, said: str, *, model: ModelSettings, judge: Judge | None = None, repeats: int | None = None,
+    limit: int | None = None, budget_usd: Decimal | None = None,
+) -> SuiteForecast:  # fmt: skip
+    """Return what a run will cost; in a session of the pipelines.
+
+    Raises `DatasetNotFound`, `EmptySuite`, `PriceUnknown` where a budget is given and no price known, and
+    `BudgetExhausted` where the cost does not fit into the month.
+    """
+    name, version = split_suite(said)
+    wanted = select_datasets(name).order_by(Dataset.version.desc()).limit(1)
+    found = (
+        await session.execute(wanted if version is None else wanted.where(Dataset.version == version))
+    ).one_or_none()
+    if found is None:
+        raise DatasetNotFound(f"There is no stored suite {said!r} here; a suite that was run or built is stored.")
+    repeats = repeats or int(found.settings.get("repeats") or 1)
+    cases = min(found.cases, limit) if limit else found.cases
+    if not cases:
+        raise EmptySuite
+    models = await list_models(session, model)
+    expected = forecast_run(cases * repeats, [choice.provider.name for choice in models], judge)
+    if budget_usd is None and found.settings.get("budget_usd") is not None:
+        budget_usd = Decimal(found.settings["budget_usd"])
+    if budget_usd is not None and expected.cost_usd is None:
+        raise PriceUnknown
+    month = await get_budget(session)
+    if models or judge is not None:
+        month.check(expected.cost_usd, model=models[0].provider.model if models else "the judge")
+    return SuiteForecast(
+        suite=found.name, version=found.version, cases=cases, repeats=repeats, questions=expected.questions,
+        cost_usd=expected.cost_usd, basis=expected.basis, budget_usd=budget_usd, month_left_usd=month.left_usd,
+    )  # fmt: skip

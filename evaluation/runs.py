@@ -1,0 +1,212 @@
+"""Runs of suites as their readers may see them: scores for whoever measures, words only for whoever asked.
+
+Which score is of which case comes from functions of the store that hold no word; the answers themselves are joined
+under row-level security, so that a row without its answer is one whose words its reader may not see.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    Numeric,
+    Row,
+    Select,
+    SQLColumnExpression,
+    TableValuedAlias,
+    Text,
+    Uuid,
+    any_,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from core.errors import Invalid
+from db.models import Dataset, DatasetCase, Experiment, RagEvaluation, RagMetric
+from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult, get_worst
+from evaluation.store import JUDGE, WORDS, ExperimentNotFound, read_response
+
+MOST_ANSWERS: Final = 20_000
+MOST_CASES: Final = 5_000
+"""What a mean with its interval is worked out of while somebody waits; beyond that it takes a minute and a gigabyte."""
+MOST_GROUPS: Final = 100
+MOST_VALUES: Final = 50
+"""Values of a slice whose cases are counted."""
+
+HIDDEN: Final = "Only whoever asked may read why."
+
+
+class RunTooLarge(Invalid):
+    """This run is too large to work out while you wait; read its report with `regenesis eval report`."""
+
+
+class MetricUnknown(Invalid):
+    """There is no such metric; choose one of those that the run's summary shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One run of a suite; amounts in USD, None where they are not known."""
+
+    id: UUID
+    suite: str
+    version: int
+    status: str
+    started_at: datetime
+    completed_at: datetime | None
+    answers: int
+    failed: int
+    repeats: int
+    budget_usd: Decimal | None
+    forecast_usd: Decimal | None
+    cost_usd: Decimal | None
+    baseline_id: UUID | None
+    flow_run_id: UUID | None
+    config: dict[str, Any]
+    settings: dict[str, Any]
+    """Of the suite, as it was run last: its rules, its budget."""
+
+
+def select_runs(suite: str | None = None, status: str | None = None) -> Select[Any]:
+    """Return the runs, of this suite or with this status; order by `(Experiment.started_at, Experiment.id)`."""
+    counted = (
+        func.evaluation.count_answers(Experiment.id)
+        .table_valued(column("answers", BigInteger), column("failed", BigInteger)).lateral("counted")
+    )  # fmt: skip
+    query = (
+        select(
+            Experiment.id, Experiment.suite, Dataset.version, Experiment.status, Experiment.started_at,
+            Experiment.completed_at, counted.c.answers, counted.c.failed, Experiment.repeats, Experiment.budget_usd,
+            Experiment.forecast_usd, Experiment.cost_usd, Experiment.baseline_id, Experiment.flow_run_id,
+            Experiment.config, Dataset.settings,
+        )
+        .join(Dataset, Dataset.id == Experiment.dataset_id).join(counted, true())
+    )  # fmt: skip
+    if suite is not None:
+        query = query.where(Experiment.suite == suite)
+    return query if status is None else query.where(Experiment.status == status)
+
+
+async def get_run(session: AsyncSession, experiment_id: UUID) -> RunRow:
+    """Return one run; raises `ExperimentNotFound`."""
+    found = await session.execute(select_runs().where(Experiment.id == experiment_id))
+    row = found.mappings().one_or_none()
+    if row is None:
+        raise ExperimentNotFound
+    return RunRow(**row)
+
+
+async def set_baseline(session: AsyncSession, experiment_id: UUID, baseline_id: UUID | None) -> None:
+    """Note which run this one was held against."""
+    await session.execute(update(Experiment).where(Experiment.id == experiment_id).values(baseline_id=baseline_id))
+
+
+def select_results(
+    experiment_id: UUID, metric: str | None = None
+) -> tuple[Select[Any], Sequence[SQLColumnExpression[Any]]]:
+    """Return a run's results for `read_result`, and the ascending order of their list: by case, or by a metric.
+
+    By a metric the worst come first, and those that it says nothing of not at all. Raises `MetricUnknown`.
+    """
+    scored = _read_scores(experiment_id)
+    words, judge = aliased(RagMetric), aliased(RagMetric)
+    scores = words.scores.op("||", return_type=JSONB())(func.coalesce(judge.scores, literal({}, JSONB)))
+    query = (
+        select(
+            scored, scores.label("scores"), words.cost_usd.label("answer_usd"), judge.cost_usd.label("judge_usd"),
+            RagEvaluation, DatasetCase.user_input.label("question"),
+        )
+        .select_from(scored)
+        .join(words, (words.evaluation_id == scored.c.evaluation_id) & (words.scorer == WORDS))
+        .outerjoin(judge, (judge.evaluation_id == scored.c.evaluation_id) & (judge.scorer == JUDGE))
+        .outerjoin(RagEvaluation, RagEvaluation.id == scored.c.evaluation_id)
+        .outerjoin(DatasetCase, DatasetCase.id == scored.c.case_id)
+    )  # fmt: skip
+    if metric is None:
+        return query, (scored.c.case_key, scored.c.repeat)
+    if metric not in (*QUALITY, *EFFORT):
+        raise MetricUnknown(f"There is no metric {metric}; choose one of {', '.join((*QUALITY, *EFFORT))}.")
+    unjudged = case((literal(metric) == any_(scored.c.unjudged), get_worst(metric)))
+    value = func.coalesce(cast(scores[metric].astext, Numeric), cast(unjudged, Numeric))
+    signed = cast(value * (-1 if metric in LOWER_IS_BETTER else 1), Numeric)
+    return query.where(value.is_not(None)), (signed, scored.c.evaluation_id)
+
+
+def read_result(row: Row[Any]) -> CaseResult:
+    """Return one result; without question, answer and reasons where its reader may not see them."""
+    answer: RagEvaluation | None = row.RagEvaluation
+    judge_errors = answer.details.get("judge_errors", {}) if answer else dict.fromkeys(row.unjudged, HIDDEN)
+    return CaseResult(
+        case_id=row.case_key, repeat=row.repeat, status="failed" if row.status == "failed" else "scored",
+        scores=row.scores, response=read_response(answer, row.answer_usd) if answer else None,
+        error=answer.error if answer else None, judge_errors=judge_errors, judge_cost_usd=row.judge_usd,
+        groups=row.slices, user_input=answer.query if answer else row.question or "",
+        flags=tuple(answer.details.get("flags", ())) if answer else (),
+    )  # fmt: skip
+
+
+async def load_visible_results(session: AsyncSession, run: RunRow) -> list[CaseResult]:
+    """Return all results of a run by case and repeat, each with its words where the reader may see them.
+
+    Raises `RunTooLarge`. Of slices with many values only the commonest are kept as groups.
+    """
+    query, order = select_results(run.id)
+    if run.answers > MOST_ANSWERS or run.answers > MOST_CASES * run.repeats:
+        raise RunTooLarge
+    rows = (await session.execute(query.order_by(*order))).all()
+    return _keep_commonest_groups([read_result(row) for row in rows])
+
+
+def hide_words(results: Sequence[CaseResult]) -> list[CaseResult]:
+    """Return the results with everything that scores say, and nobody's words."""
+    return [
+        replace(
+            one, response=None, error=None, user_input="", flags=(),
+            judge_errors=dict.fromkeys(one.judge_errors, HIDDEN),
+        )
+        for one in results
+    ]  # fmt: skip
+
+
+def select_datasets(name: str | None = None) -> Select[Any]:
+    """Return the versions of stored suites with how many cases each has, and how many in each slice."""
+    counted = (
+        func.evaluation.count_cases(Dataset.id, MOST_VALUES)
+        .table_valued(column("cases", BigInteger), column("answerable", BigInteger), column("slices", JSONB))
+        .lateral("counted")
+    )  # fmt: skip
+    query = select(
+        Dataset.id, Dataset.name, Dataset.version, Dataset.origin, Dataset.description, Dataset.settings,
+        Dataset.created_at, counted.c.cases, counted.c.answerable, counted.c.slices,
+    ).join(counted, true())  # fmt: skip
+    return query if name is None else query.where(Dataset.name == name)
+
+
+def _read_scores(experiment_id: UUID) -> TableValuedAlias:
+    return func.evaluation.read_scores(experiment_id).table_valued(
+        column("evaluation_id", Uuid), column("case_id", Uuid), column("case_key", Text), column("repeat", Integer),
+        column("status", Text), column("slices", JSONB), column("unjudged", ARRAY(Text)), name="scored",
+    )  # fmt: skip
+
+
+def _keep_commonest_groups(results: Sequence[CaseResult]) -> list[CaseResult]:
+    counted = Counter(group for one in results if one.repeat == 1 for group in one.groups.items())
+    if len(counted) <= MOST_GROUPS:
+        return list(results)
+    kept = {group for group, _ in counted.most_common(MOST_GROUPS)}
+    return [replace(one, groups={n: v for n, v in one.groups.items() if (n, v) in kept}) for one in results]
