@@ -328,6 +328,8 @@ async def finish_run(
         .where(AgentRun.id == run_id)
         .values(status=status, completed_at=func.clock_timestamp(), metadata_=metadata)
     )
+    if not failures:
+        return
     tenant_id = await bound_tenant(session)
     session.add_all(
         AgentFailure(

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from evaluation.records import Response
 from evaluation.suites import Case
-from evaluation.support import SourceWords, score_likeness, score_support, score_within
+from evaluation.support import SourceWords, Support, score_likeness, score_support, score_within
 from rag.embedding.protocol import Embedder
 from rag.lexical import list_words
 
@@ -28,7 +29,7 @@ async def score_answer(case: Case, response: Response, embedder: Embedder | None
     quotes = [citation.quote for citation in response.citations]
     scores: dict[str, float | None] = {
         "refusal_correct": float(response.refused != case.answerable),
-        "support": score_support(text, _list_sources(response)).score if answered else None,
+        "support": _check_support(text, _list_sources(response)).score if answered else None,
         "answer_relevance": await score_likeness(case.user_input, [text], embedder) if answered and embedder else None,
         "context_precision": _average_precision(response.contexts, wanted) if wanted else None,
         "context_recall": _share_held(wanted, response.contexts) if wanted else None,
@@ -57,16 +58,29 @@ def flag_answer(response: Response) -> list[str]:
     """Return what no source of the answer holds: its figures and names, a sentence each."""
     if response.refused:
         return []
-    support = score_support(_MARK.sub("", response.text), _list_sources(response))
+    support = _check_support(_MARK.sub("", response.text), _list_sources(response))
     flags = [f"No source holds the figure {figure}." for figure in dict.fromkeys(support.unknown_figures)]
     return flags + [f"No source holds the name {name}." for name in dict.fromkeys(support.unknown_names)]
 
 
+@lru_cache(maxsize=1_024)
 def holds(context: str, reference: str) -> bool:
     """Tell whether the passage holds the reference's words, or is itself a stretch of them."""
-    return score_within(reference, SourceWords([context])) >= HELD or (
-        len(list_words(context)) >= 4 and score_within(context, SourceWords([reference])) >= HELD  # words
+    return score_within(reference, _read(context)) >= HELD or (
+        len(list_words(context)) >= 4 and score_within(context, _read(reference)) >= HELD  # words
     )
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> SourceWords:
+    """Return the words of one text; each passage is held against every reference, and comes up in many cases."""
+    return SourceWords([text])
+
+
+@lru_cache(maxsize=16)
+def _check_support(text: str, sources: tuple[str, ...]) -> Support:
+    """Return an answer's support, which its score and its flags both tell of."""
+    return score_support(text, sources)
 
 
 def _average_precision(contexts: Sequence[str], wanted: Sequence[str]) -> float:
@@ -92,6 +106,7 @@ def _add(one: int | None, other: int | None) -> float | None:
     return None if one is None or other is None else float(one + other)
 
 
-def _list_sources(response: Response) -> list[str]:
+def _list_sources(response: Response) -> tuple[str, ...]:
     """Return the passages, and what an answer may name beside their words: who spoke, and in what."""
-    return [*response.contexts, *(" ".join(filter(None, (one.speaker, one.title))) for one in response.citations)]
+    named = (" ".join(filter(None, (one.speaker, one.title))) for one in response.citations)
+    return (*response.contexts, *named)

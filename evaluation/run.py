@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final, Protocol
@@ -14,6 +15,7 @@ from domain.identity import get_principal
 from evaluation.ask import ask
 from evaluation.compare import check_limits, parse_rule
 from evaluation.datasets import CasesWithdrawn, store_suite
+from evaluation.keeping import keeping
 from evaluation.metrics import flag_answer, score_answer, score_failure
 from evaluation.records import BY_JUDGE, BY_REFERENCE, CaseResult, Response, get_worst
 from evaluation.store import Status, close_experiment, load_results, open_experiment, store_results
@@ -110,9 +112,9 @@ async def run_suite(
 ) -> RunReport:  # fmt: skip
     """Ask every case `repeats` times and return all results; a run that broke off goes on where it was.
 
-    Each result is stored as it comes. A case that fails is recorded and the rest go on; nothing is asked once the
-    budget is spent. `told` hears how many of how many are done. Raises `EmptySuite`,
-    `PriceUnknown`, and what finding the people does.
+    Each result is stored within half a second. A case that fails is recorded and the rest go on; nothing is asked once
+    the budget is spent. `told` hears how many of how many are done. Raises `EmptySuite`, `PriceUnknown`, and what
+    finding the people does.
     """
     cases = suite.loaded[: limit or len(suite.loaded)]
     if not cases:
@@ -142,13 +144,18 @@ async def run_suite(
     each = (forecast.cost_usd or Decimal(0)) / forecast.questions
     run = _Run(assistant, suite, judge, askers, budget_usd, each, list(before))
     status: Status = "interrupted"
+
+    async def store(results: Sequence[CaseResult]) -> None:
+        async with tenant_session(system) as session:
+            await store_results(session, experiment_id, stored, people, results)
+
     try:
         told(len(before), len(before) + len(todo))
-        async for result in run.ask_all(todo):
-            async with tenant_session(system) as session:
-                await store_results(session, experiment_id, stored, people, [result])
-            run.results.append(result)
-            told(len(run.results), len(before) + len(todo))
+        async with keeping(store) as keeper, aclosing(run.ask_all(todo)) as coming:
+            async for result in coming:
+                keeper.keep(result)
+                run.results.append(result)
+                told(len(run.results), len(before) + len(todo))
         status = "over_budget" if run.over_budget else "completed"
     finally:
         async with tenant_session(system) as session:
@@ -232,7 +239,7 @@ class _Run:
         try:
             reader = self.askers[self.suite.get_asker(case)]
             response = await ask(self.assistant, reader, case.user_input, now=case.asked_at or self.suite.asked_at)
-            scores = await score_answer(case, response, self.assistant.embedder)
+            scores = await score_answer(case, response, self.assistant.get_embedder(reader.tenant_id))
         except AppError as error:
             _log.warning("case_failed", case=case.id, error=error.code)
             scores = score_failure(case)

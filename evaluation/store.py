@@ -71,18 +71,24 @@ async def store_results(
 ) -> None:  # fmt: skip
     """Add results to a run; one that is there already, by case and repeat, stays."""
     tenant = await bound_tenant(session)
-    for one in results:
-        written = await session.scalar(
-            insert(RagEvaluation).values(
-                tenant_id=tenant, experiment_id=experiment_id, case_id=stored.case_ids[one.case_id],
-                repeat=one.repeat, user_id=askers[one.case_id], query=one.user_input,
-                answer=one.response.text if one.response else None,
-                retrieved_contexts=list(one.response.contexts) if one.response else [],
-                status=_name_status(one), error=one.error, details=_write_details(one),
-            ).on_conflict_do_nothing().returning(RagEvaluation.id)
-        )  # fmt: skip
-        if written is not None:
-            session.add_all(_write_metrics(tenant, written, one))
+    rows = {
+        uuid4(): {
+            "case_id": stored.case_ids[one.case_id], "repeat": one.repeat, "user_id": askers[one.case_id],
+            "query": one.user_input, "answer": one.response.text if one.response else None,
+            "retrieved_contexts": list(one.response.contexts) if one.response else [], "status": _name_status(one),
+            "error": one.error, "details": _write_details(one),
+        }
+        for one in results
+    }  # fmt: skip
+    added = await session.scalars(
+        insert(RagEvaluation)
+        .values([{"tenant_id": tenant, "experiment_id": experiment_id, "id": id_, **row} for id_, row in rows.items()])
+        .on_conflict_do_nothing().returning(RagEvaluation.id)
+    )  # fmt: skip
+    written = set(added)
+    for id_, one in zip(rows, results, strict=True):
+        if id_ in written:
+            session.add_all(_write_metrics(tenant, id_, one))
     await session.flush()
 
 

@@ -115,8 +115,9 @@ def term_index(word: str) -> int:
 
 def _fold(text: str) -> str:
     if not text.isascii():
-        decomposed = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
-        text = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+        text = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
+        for mark in filter(unicodedata.combining, set(text)):  # a text has few distinct letters, whatever its length
+            text = text.replace(mark, "")
     return text.lower()
 
 
