@@ -23,7 +23,7 @@ async def score_answer(case: Case, response: Response, embedder: Embedder | None
 
     `answer_relevance` needs an embedder: the cosine of question and likest sentence.
     """
-    text = _MARK.sub("", response.text)
+    text = strip_marks(response.text)
     answered = not response.refused
     wanted = case.reference_contexts
     quotes = [citation.quote for citation in response.citations]
@@ -43,6 +43,11 @@ async def score_answer(case: Case, response: Response, embedder: Embedder | None
     return scores | dict(response.timings)
 
 
+def strip_marks(text: str) -> str:
+    """Return an answer's text without the marks of its citations, such as `[1][2]`."""
+    return _MARK.sub("", text)
+
+
 def score_failure(case: Case) -> dict[str, float | None]:
     """Return the scores of a case that gave no answer: the worst of every metric that would have spoken of it."""
     wanted = bool(case.reference_contexts)
@@ -58,7 +63,7 @@ def flag_answer(response: Response) -> list[str]:
     """Return what no source of the answer holds: its figures and names, a sentence each."""
     if response.refused:
         return []
-    support = _check_support(_MARK.sub("", response.text), _list_sources(response))
+    support = _check_support(strip_marks(response.text), _list_sources(response))
     flags = [f"No source holds the figure {figure}." for figure in dict.fromkeys(support.unknown_figures)]
     return flags + [f"No source holds the name {name}." for name in dict.fromkeys(support.unknown_names)]
 
