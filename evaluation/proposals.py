@@ -7,20 +7,21 @@ it otherwise, and removes it, with every case made from it, the moment one of th
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
 from sqlalchemy import ScalarSelect, Select, and_, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from core.errors import Invalid, NotFound
-from db.models import CaseProposal, ChatMessage, Feedback
+from db.models import CaseProposal, ChatMessage, Feedback, User
 from db.session import BOUND_TO, Principal
 from domain.chat import WITHHELD, MessageView, get_message
 from evaluation.suites import Case, explain
 
+T = TypeVar("T")
 Origin = Literal["feedback", "production"]
 Status = Literal["proposed", "confirmed", "rejected"]
 
@@ -145,9 +146,20 @@ async def propose_from_production(
     return len((await session.scalars(_FROM_PRODUCTION, values)).all())
 
 
+async def count_waiting(session: AsyncSession) -> dict[str, int]:
+    """Return how many proposals wait for each person, by e-mail, the most first."""
+    counted = (
+        select(User.email, func.count()).join(CaseProposal, CaseProposal.user_id == User.id)
+        .where(CaseProposal.status == "proposed").group_by(User.email).order_by(func.count().desc(), User.email)
+    )  # fmt: skip
+    return dict((await session.execute(counted)).tuples().all())
+
+
 def select_proposals(status: Status | None = None, origin: Origin | None = None) -> Select[Any]:
     """Return the reader's proposals as rows of (proposal, question, rating); order by `(created_at, id)`."""
-    query = select(CaseProposal, _select_question().label("question"), _select_rating().label("rating"))
+    query = select(
+        CaseProposal, _select_of_question(ChatMessage.content).label("question"), _select_rating().label("rating")
+    )
     if status is not None:
         query = query.where(CaseProposal.status == status)
     return query if origin is None else query.where(CaseProposal.origin == origin)
@@ -240,11 +252,16 @@ async def _get(session: AsyncSession, proposal_id: UUID) -> CaseProposal:
     return found
 
 
-def _select_question() -> ScalarSelect[str]:
-    """Return the last question that was asked in the conversation before the answer."""
+def select_moment() -> ScalarSelect[datetime]:
+    """Return, for each proposal a query selects, when its question was asked; null where only the answer is left."""
+    return _select_of_question(ChatMessage.created_at)
+
+
+def _select_of_question(column: InstrumentedAttribute[T]) -> ScalarSelect[T]:
+    """Return a column of the last question that was asked in the conversation before the answer."""
     asked, answer = aliased(ChatMessage), aliased(ChatMessage)
     return (
-        select(asked.content)
+        select(getattr(asked, column.key))
         .join(answer, and_(answer.tenant_id == asked.tenant_id, answer.session_id == asked.session_id))
         .where(
             answer.tenant_id == CaseProposal.tenant_id, answer.id == CaseProposal.message_id,

@@ -106,6 +106,26 @@ def load_suite(path: Path) -> Suite:
     return Suite(**file.model_dump(), loaded=cases, content_hash=hash_cases(cases))
 
 
+def write_suite(suite: Suite, folder: Path) -> Path:
+    """Write the suite as `suite.yaml` and `cases.jsonl` into the folder, in place of what they held; return the former.
+
+    Only the current user of the machine may read the files, as they hold people's words.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    said = SuiteFile(**suite.model_dump(include=set(SuiteFile.model_fields)) | {"cases": "cases.jsonl"})
+    named = said.model_dump(mode="json", exclude_defaults=True)
+    cases = [case.model_dump(mode="json", exclude_defaults=True) for case in suite.loaded]
+    path = folder / "suite.yaml"
+    for file, text in (
+        (path, yaml.safe_dump(named, allow_unicode=True, sort_keys=False)),
+        (folder / said.cases, "".join(f"{json.dumps(case, ensure_ascii=False)}\n" for case in cases)),
+    ):
+        file.touch(mode=0o600)
+        file.chmod(0o600)
+        file.write_text(text, encoding="utf-8")
+    return path
+
+
 def read_cases(path: Path) -> tuple[Case, ...]:
     """Read cases, a JSON object a line; blank lines are passed over."""
     try:

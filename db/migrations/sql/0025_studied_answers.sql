@@ -6,24 +6,68 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         WHERE c.tenant_id = tenant AND c.user_id = person AND c.purpose = 'evaluation' AND c.withdrawn_at IS NULL)
 $$
 
+-- name: list_clients
+-- Whom a stored answer is about: the conversation's client, those whose sources, claims and patterns it tells, and
+-- those who speak the words it cites. What it cites stands in the message itself: rows of message_citations go when
+-- their source is indexed anew.
+CREATE FUNCTION evaluation.list_clients(tenant uuid, message uuid) RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH answer AS (
+        SELECT s.client_id, m."references" AS facts
+        FROM chat.chat_messages m JOIN chat.chat_sessions s ON s.tenant_id = m.tenant_id AND s.id = m.session_id
+        WHERE m.tenant_id = tenant AND m.id = message),
+    cited AS (
+        SELECT c.* FROM answer a
+        CROSS JOIN LATERAL jsonb_to_recordset(a.facts -> 'citations')
+            AS c (source_id uuid, char_start integer, char_end integer)),
+    told AS (
+        SELECT e.id::uuid AS id FROM answer a
+        CROSS JOIN LATERAL jsonb_array_elements(a.facts -> 'sentences') AS s (sentence)
+        CROSS JOIN LATERAL jsonb_array_elements_text(s.sentence -> 'evidence') AS e (id))
+    SELECT about.client_id FROM (
+        SELECT client_id FROM answer
+        UNION SELECT t.client_id FROM cited c JOIN rag.transcripts t ON t.tenant_id = tenant AND t.id = c.source_id
+        UNION SELECT d.client_id FROM cited c JOIN rag.documents d ON d.tenant_id = tenant AND d.id = c.source_id
+        UNION SELECT u.id FROM cited c
+        JOIN rag.transcript_segments g ON g.tenant_id = tenant AND g.transcript_id = c.source_id
+            AND g.char_start < c.char_end AND g.char_end > c.char_start
+        JOIN identity.users u ON u.tenant_id = tenant AND u.id = g.speaker_id AND u.role = 'client'
+        UNION SELECT k.client_id FROM told JOIN evidence.claims k ON k.tenant_id = tenant AND k.id = told.id
+        UNION SELECT p.client_id FROM told JOIN evidence.patterns p ON p.tenant_id = tenant AND p.id = told.id
+    ) about WHERE about.client_id IS NOT NULL
+$$
+
 -- name: may_study
--- Whoever asked allows it, for all answers or for this one, and so does every client whom the answer is about or cites.
--- What it cites stands in the message itself: rows of message_citations go when their source is indexed anew.
+-- Whoever asked allows it, for all answers or for this one, and so does every client whom the answer is about; and
+-- what it cites is there as it was.
 CREATE FUNCTION evaluation.may_study(tenant uuid, message uuid) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (
-        SELECT FROM chat.chat_messages m JOIN chat.chat_sessions s ON s.tenant_id = m.tenant_id AND s.id = m.session_id
+        SELECT FROM chat.chat_messages m
         WHERE m.tenant_id = tenant AND m.id = message AND m.role = 'assistant'
           AND (evaluation.agrees(tenant, m.user_id) OR EXISTS (
               SELECT FROM evidence.feedback f WHERE f.tenant_id = tenant AND f.target_type = 'message'
                 AND f.target_id = m.id AND f.user_id = m.user_id AND f.may_be_studied))
-          AND (s.client_id IS NULL OR s.client_id = m.user_id OR evaluation.agrees(tenant, s.client_id))
           AND NOT EXISTS (
-              SELECT FROM jsonb_to_recordset(m."references" -> 'citations') AS c (source_id uuid)
-              LEFT JOIN rag.transcripts t ON t.tenant_id = tenant AND t.id = c.source_id
-              LEFT JOIN rag.documents d ON d.tenant_id = tenant AND d.id = c.source_id
-              WHERE coalesce(t.client_id, d.client_id) <> m.user_id
-                AND NOT evaluation.agrees(tenant, coalesce(t.client_id, d.client_id))))
+              SELECT FROM evaluation.list_clients(tenant, message) AS about (client_id)
+              WHERE about.client_id <> m.user_id AND NOT evaluation.agrees(tenant, about.client_id))
+          AND NOT EXISTS (
+              SELECT FROM jsonb_to_recordset(m."references" -> 'citations') AS c (source_id uuid, content_hash text)
+              WHERE NOT EXISTS (
+                  SELECT FROM rag.transcripts t
+                  WHERE t.tenant_id = tenant AND t.id = c.source_id AND t.content_hash = c.content_hash)
+                AND NOT EXISTS (
+                  SELECT FROM rag.documents d
+                  WHERE d.tenant_id = tenant AND d.id = c.source_id AND d.content_hash = c.content_hash)))
+$$
+
+-- name: list_studied
+CREATE FUNCTION evaluation.list_studied(tenant uuid) RETURNS TABLE (message_id uuid, user_id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.message_id, p.user_id FROM evaluation.case_proposals p WHERE p.tenant_id = tenant
+    UNION
+    SELECT e.message_id, e.user_id FROM evaluation.rag_evaluations e
+    WHERE e.tenant_id = tenant AND e.message_id IS NOT NULL
 $$
 
 -- name: require_allowed
@@ -54,18 +98,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('study:' || OLD.tenant_id, 0));
     PERFORM evaluation.forget_messages(OLD.tenant_id, ARRAY(
-        SELECT k.message_id FROM (
-            SELECT message_id, user_id FROM evaluation.case_proposals WHERE tenant_id = OLD.tenant_id
-            UNION
-            SELECT message_id, user_id FROM evaluation.rag_evaluations
-            WHERE tenant_id = OLD.tenant_id AND message_id IS NOT NULL) k
-        JOIN chat.chat_messages m ON m.tenant_id = OLD.tenant_id AND m.id = k.message_id
-        JOIN chat.chat_sessions s ON s.tenant_id = m.tenant_id AND s.id = m.session_id
-        WHERE OLD.user_id IN (k.user_id, s.client_id) OR EXISTS (
-            SELECT FROM jsonb_to_recordset(m."references" -> 'citations') AS c (source_id uuid)
-            LEFT JOIN rag.transcripts t ON t.tenant_id = m.tenant_id AND t.id = c.source_id
-            LEFT JOIN rag.documents d ON d.tenant_id = m.tenant_id AND d.id = c.source_id
-            WHERE OLD.user_id IN (t.client_id, d.client_id))));
+        SELECT k.message_id FROM evaluation.list_studied(OLD.tenant_id) k
+        WHERE k.user_id = OLD.user_id
+           OR OLD.user_id IN (SELECT evaluation.list_clients(OLD.tenant_id, k.message_id))));
     RETURN NULL;
 END $$
 
@@ -75,5 +110,26 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('study:' || OLD.tenant_id, 0));
     PERFORM evaluation.forget_messages(OLD.tenant_id, ARRAY[OLD.target_id]);
+    RETURN NULL;
+END $$
+
+-- name: follow_source
+-- When the transaction ends, as indexing anew removes a source and puts the same words back under the same id.
+CREATE FUNCTION evaluation.follow_source() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM rag.transcripts t WHERE t.tenant_id = OLD.tenant_id AND t.id = OLD.id
+          AND t.content_hash = OLD.content_hash AND t.client_id IS NOT DISTINCT FROM OLD.client_id
+        UNION ALL
+        SELECT FROM rag.documents d WHERE d.tenant_id = OLD.tenant_id AND d.id = OLD.id
+          AND d.content_hash = OLD.content_hash AND d.client_id IS NOT DISTINCT FROM OLD.client_id) THEN
+        RETURN NULL;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('study:' || OLD.tenant_id, 0));
+    PERFORM evaluation.forget_messages(OLD.tenant_id, ARRAY(
+        SELECT k.message_id FROM evaluation.list_studied(OLD.tenant_id) k
+        JOIN chat.chat_messages m ON m.tenant_id = OLD.tenant_id AND m.id = k.message_id
+        WHERE m."references" -> 'citations' @> jsonb_build_array(jsonb_build_object('source_id', OLD.id))));
     RETURN NULL;
 END $$

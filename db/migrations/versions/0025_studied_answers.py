@@ -12,15 +12,16 @@ down_revision = "0024"
 
 SQL = read_sql("0025_studied_answers")
 FUNCTIONS = {
-    "agrees": "uuid, uuid", "may_study": "uuid, uuid", "require_allowed": "", "forget_messages": "uuid, uuid[]",
-    "follow_consent": "", "follow_feedback": "",
+    "agrees": "uuid, uuid", "list_clients": "uuid, uuid", "may_study": "uuid, uuid", "require_allowed": "",
+    "list_studied": "uuid", "forget_messages": "uuid, uuid[]", "follow_consent": "", "follow_feedback": "",
+    "follow_source": "",
 }  # fmt: skip
 MESSAGE = "chat.chat_messages(id, created_at)"
 DECIDED = (
     "status", "user_input", "reference", "reference_contexts", "answerable", "decided_by", "decided_at", "reason",
 )  # fmt: skip
 READ = (
-    "identity.consents", "evidence.feedback", "chat.chat_messages", "chat.chat_sessions", "chat.message_citations",
+    "identity.consents", "evidence.feedback", "chat.chat_messages", "chat.chat_sessions",
     "rag.documents", "rag.transcripts",
 )  # fmt: skip
 """What the owner's functions read inside the bound tenant, and with it of two tables what they remove."""
@@ -84,6 +85,11 @@ def upgrade() -> None:
         _watch(event, "identity.consents", condition, "follow_consent")
     for event, condition in (("UPDATE OF may_be_studied", "OLD.may_be_studied"), ("DELETE", "OLD.may_be_studied")):
         _watch(event, "evidence.feedback", f"OLD.target_type = 'message' AND {condition}", "follow_feedback")
+    for table in ("rag.transcripts", "rag.documents"):
+        op.execute(
+            "CREATE CONSTRAINT TRIGGER evaluation_follows_source AFTER DELETE OR UPDATE OF content_hash, client_id "
+            f"ON {table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION evaluation.follow_source()"
+        )
 
 
 def _guard_proposals() -> None:
@@ -105,6 +111,7 @@ def _change_tables() -> None:
     moment = sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True)
     op.add_column("dataset_cases", moment, schema="evaluation")
     op.add_column("experiments", sa.Column("flow_run_id", sa.Uuid(), nullable=True), schema="evaluation")
+    policies.audit_changes("evaluation.experiments", "status")
     op.add_column("rag_evaluations", sa.Column("message_id", sa.Uuid(), nullable=True), schema="evaluation")
     op.add_column(
         "rag_evaluations", sa.Column("message_created_at", sa.DateTime(timezone=True), nullable=True),
@@ -151,6 +158,7 @@ def downgrade() -> None:
     op.drop_column("rag_evaluations", "message_created_at", schema="evaluation")
     op.drop_column("rag_evaluations", "message_id", schema="evaluation")
     op.drop_column("experiments", "flow_run_id", schema="evaluation")
+    policies.audit_changes("evaluation.experiments", "status")
     op.drop_column("dataset_cases", "asked_at", schema="evaluation")
     op.drop_column("dataset_cases", "proposal_id", schema="evaluation")
     op.drop_column("datasets", "settings", schema="evaluation")
