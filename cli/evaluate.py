@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.console import JsonOption, get_console, measure, print_json, run_async
+from cli.evaluate_cases import app as cases
 from cli.evaluate_evidence import evidence
 from cli.evaluate_suites import compare_runs, list_runs, report, run
 
@@ -19,6 +20,7 @@ app = typer.Typer(help="Score retrieval and answers.", no_args_is_help=True)
 
 app.command()(run)
 app.command("compare")(compare_runs)
+app.add_typer(cases, name="cases")
 app.command()(evidence)
 app.command("list")(list_runs)
 app.command()(report)

@@ -30,7 +30,12 @@ RuleOption = Annotated[
 
 
 def run(  # noqa: PLR0917  # options of a command line, given by name
-    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="The suite's YAML file, or its folder.")],
+    suite: Annotated[
+        str, typer.Argument(metavar="SUITE", help="Its YAML file or folder; with --tenant, a stored NAME[@VERSION].")
+    ],
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", metavar="SLUG", help="The organisation that keeps a stored suite.")
+    ] = None,
     repeat: Annotated[int | None, typer.Option(min=1, max=100, help="Ask every question this often.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask the first questions only.")] = None,
     baseline: Annotated[Path | None, typer.Option(metavar="FILE", help="Compare with this committed run.")] = None,
@@ -53,7 +58,7 @@ def run(  # noqa: PLR0917  # options of a command line, given by name
     from evaluation.compare import check_limits, compare, parse_rule
     from evaluation.suites import load_suite
 
-    loaded = load_suite(suite)
+    loaded = run_async(_load_stored(suite, tenant)) if tenant else load_suite(Path(suite))
     rules = [parse_rule(text) for text in fail_on or loaded.fail_on]
     kept = read_baseline(baseline) if baseline else None
     limit_usd = None if budget is None else Decimal(str(budget))
@@ -184,6 +189,13 @@ async def _in_tenant(slug: str, work: "Callable[[AsyncSession], Awaitable[T]]") 
     found = await get_tenant_by_slug(slug)
     async with tenant_session(Principal(found.id, "system")) as session:
         return await work(session)
+
+
+async def _load_stored(said: str, tenant: str) -> "Suite":
+    from evaluation.datasets import load_stored_suite, parse_suite_name
+
+    name, version = parse_suite_name(said)
+    return await _in_tenant(tenant, lambda session: load_stored_suite(session, name, version))
 
 
 async def _run(
