@@ -5,86 +5,47 @@ there is one place to erase, and one to withhold. Each answer is read as whoever
 may no longer see is not scored either.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
-from uuid import UUID, uuid5
+from typing import Final
+from uuid import UUID
 
 import psycopg
-from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import AppError
 from core.logging import get_logger
-from db.models import AgentRun, ChatMessage, RagEvaluation, RagMetric
+from db.models import RagEvaluation, RagMetric
 from db.session import BOUND_TO, Principal, ReaderUnknown, tenant_session
 from domain.chat import MessageNotFound, MessageView, get_message
-from domain.citations import CitationView
+from evaluation.metrics import strip_marks
+from evaluation.online_answers import (
+    Effort,
+    Stored,
+    choose_answers,
+    find_question,
+    list_efforts,
+    may_study,
+    name_source,
+    read_response,
+)
 from evaluation.online_judge import BudgetedJudge
-from evaluation.records import Cited, Response
+from evaluation.records import Response
 from evaluation.run import Verdict
 from evaluation.store import JUDGE, WORDS
 from evaluation.suites import Case
 from evaluation.support import score_likeness, score_support
 from rag.embedding.protocol import Embedder
 
-MOST_EXAMINED: Final = 20_000
-"""The newest answers of a window among which a sample is drawn."""
 LONGEST_QUESTION: Final = 4_000
-
-# The draw is a hash of the answer's id, even from 0 to 1: a second run of a window draws the same answers again.
-# OFFSET 0 keeps the inner order: whether an answer may be studied is asked of so many only as are wanted.
-_CHOOSE: Final = text(
-    """
-    SELECT c.id, c.created_at, c.session_id, c.user_id, c.role FROM (
-        SELECT n.*, u.role FROM (
-            SELECT m.tenant_id, m.id, m.created_at, m.session_id, m.user_id,
-                   (hashtextextended(m.id::text, 0) & 9007199254740991) / 9007199254740992.0 AS draw
-            FROM chat.chat_messages m
-            WHERE m.role = 'assistant' AND m.created_at >= :since AND m.created_at < :until
-            ORDER BY m.created_at DESC LIMIT :examined
-        ) n JOIN identity.users u ON u.tenant_id = n.tenant_id AND u.id = n.user_id
-        WHERE n.draw < :share AND NOT EXISTS (
-            SELECT FROM evaluation.rag_evaluations e WHERE e.tenant_id = n.tenant_id AND e.message_id = n.id)
-        ORDER BY n.draw, n.id OFFSET 0
-    ) c WHERE evaluation.may_study(c.tenant_id, c.id) LIMIT :most
-    """
-)
-_SCORED: Final = text(
-    """
-    SELECT count(*) FROM evaluation.rag_evaluations
-    WHERE message_id IS NOT NULL AND message_created_at >= :since AND message_created_at < :until
-    """
-)
 
 _log = get_logger("evaluation.online")
 
 Told = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One stored answer that may be studied, and who asked for it."""
-
-    id: UUID
-    created_at: datetime
-    session_id: UUID
-    user_id: UUID
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """What an answer took, as its run says: milliseconds by stage, tokens, USD; None where that is not known."""
-
-    timings: Mapping[str, float] = field(default_factory=dict)
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: Decimal | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,8 +87,8 @@ async def score_answers(
     """
     system = Principal(tenant_id, "system")
     async with tenant_session(system) as session:
-        chosen = await _choose(session, since, until, count, share)
-        efforts = await _list_efforts(session, chosen)
+        chosen = await choose_answers(session, since, until, count, share)
+        efforts = await list_efforts(session, chosen)
     report = ScoringReport(sampled=len(chosen))
     for place, one in enumerate(chosen):
         outcome = await _score_one(system, one, efforts.get(one.id, Effort()), embedder, judge)
@@ -136,35 +97,6 @@ async def score_answers(
     if judge is not None:
         report.judged, report.cost_usd, report.judge_note = judge.judged, judge.cost_usd, judge.note
     return report
-
-
-async def _choose(session: AsyncSession, since: datetime, until: datetime, count: int, share: float) -> list[Stored]:
-    window = {"since": since, "until": until}
-    left = max(count - int(await session.scalar(_SCORED, window) or 0), 0)
-    values = window | {"share": share, "most": left, "examined": MOST_EXAMINED}
-    return [Stored(*row) for row in await session.execute(_CHOOSE, values)] if left else []
-
-
-async def _list_efforts(session: AsyncSession, chosen: Sequence[Stored]) -> dict[UUID, Effort]:
-    """Return what the runs behind the answers took, by the answer's id."""
-    if not chosen:
-        return {}
-    runs = select(AgentRun.id, AgentRun.metadata_).where(
-        AgentRun.session_id.in_({one.session_id for one in chosen}), AgentRun.agent_type == "assistant"
-    )
-    wanted = {one.id for one in chosen}
-    found = ((uuid5(run_id, "answer"), metadata) for run_id, metadata in (await session.execute(runs)).tuples())
-    return {message: _read_effort(metadata) for message, metadata in found if message in wanted}
-
-
-def _read_effort(metadata: Mapping[str, Any]) -> Effort:
-    seconds, cost = metadata.get("seconds"), metadata.get("cost_usd")
-    timings = {f"{stage}_ms": float(spent) for stage, spent in metadata.get("timings_ms", {}).items()}
-    return Effort(
-        timings=timings | ({"total_ms": 1_000 * float(seconds)} if seconds is not None else {}),
-        input_tokens=metadata.get("input_tokens"), output_tokens=metadata.get("output_tokens"),
-        cost_usd=None if cost is None else Decimal(cost),
-    )  # fmt: skip
 
 
 async def _score_one(
@@ -178,10 +110,12 @@ async def _score_one(
     try:
         async with tenant_session(reader) as session:
             message = await get_message(session, one.id)
-            question = await _find_question(session, one)
+            question = await find_question(session, one)
+            if not await may_study(session, one):
+                return "withdrawn"  # before a judge reads it
         if any(sentence.withheld for sentence in message.sentences):
             return "withheld"
-        response = _read_response(message, effort)
+        response = read_response(message, effort)
         scores = await score_stored(question, message, response, embedder)
         if judge is not None and not response.refused and question:
             case = Case(id=str(one.id), user_input=question[:LONGEST_QUESTION])
@@ -213,14 +147,14 @@ async def score_stored(
 ) -> dict[str, float | None]:
     """Return what words can tell of an answer without a reference; None where there is nothing to tell.
 
-    `support` is how much of the answer stands in the words it cites (and in who spoke them, where);
+    `support` is how much of the answer stands in the words it cites, and in who spoke them when and where;
     `answer_relevance` the cosine of question and likest sentence; `cited_sentences` the share that cites anything.
     """
-    answered, sentences = not response.refused, message.sentences
-    cited = [" ".join(filter(None, (one.speaker, one.title, one.quote))) for one in response.citations]
+    answered, sentences, text = not response.refused, message.sentences, strip_marks(response.text)
+    cited = [f"{name_source(view)} {view.quote}" for view in message.citations]
     scores: dict[str, float | None] = {
         "refused": float(response.refused),
-        "support": score_support(response.text, cited).score if answered else None,
+        "support": score_support(text, cited).score if answered else None,
         "answer_relevance": None,
         "cited_sentences": None,
         "citations_per_sentence": None,
@@ -229,7 +163,7 @@ async def score_stored(
         "cost_usd": None if response.cost_usd is None else float(response.cost_usd),
     }
     if answered and question and embedder is not None:
-        scores["answer_relevance"] = await score_likeness(question, [response.text], embedder)
+        scores["answer_relevance"] = await score_likeness(question, [text], embedder)
     if answered:
         scores["cited_sentences"] = _share(sum(bool(one.citations) for one in sentences), len(sentences))
         scores["citations_per_sentence"] = _share(len(response.citations), len(sentences))
@@ -240,40 +174,6 @@ async def score_stored(
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-async def _find_question(session: AsyncSession, one: Stored) -> str:
-    """Return what the answer answers: the last question of its conversation before it."""
-    asked = (
-        select(ChatMessage.content)
-        .where(
-            ChatMessage.session_id == one.session_id, ChatMessage.role == "user",
-            ChatMessage.created_at < one.created_at,
-        )
-        .order_by(ChatMessage.created_at.desc()).limit(1)
-    )  # fmt: skip
-    return (await session.scalar(asked) or "").strip()
-
-
-def _read_response(message: MessageView, effort: Effort) -> Response:
-    coverage = message.facts.get("coverage") or {}
-    return Response(
-        text=message.text, refused=bool(message.facts.get("refused")), provider=str(message.facts.get("provider", "")),
-        contexts=tuple(_describe(view) for view in message.citations),
-        citations=tuple(
-            Cited(quote=view.quote, speaker=view.speaker, title=view.title, source_id=str(view.source_id))
-            for view in message.citations
-        ),
-        sessions_in_scope=coverage.get("sessions_in_scope", 0), sessions_examined=coverage.get("sessions_examined", 0),
-        timings=effort.timings, input_tokens=effort.input_tokens, output_tokens=effort.output_tokens,
-        cost_usd=effort.cost_usd,
-    )  # fmt: skip
-
-
-def _describe(view: CitationView) -> str:
-    """Return a citation with what was said around it, as a judge must read it to know who `she` is."""
-    spoken = f"{view.speaker}: {view.quote}" if view.speaker else view.quote
-    return "\n".join(filter(None, (view.title, view.before.strip(), spoken, view.after.strip())))
 
 
 async def _store(
