@@ -21,7 +21,7 @@ async def book(organisation: Organisation) -> UUID:
 
 
 async def wait_for(receiver: Receiver, count: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while len(receiver.received) < count:  # noqa: ASYNC110  # arrivals are counted, not signalled
             await asyncio.sleep(0.05)
 
@@ -29,7 +29,7 @@ async def wait_for(receiver: Receiver, count: int) -> None:
 async def test_served_app_delivers_what_requests_promise(organisation: Organisation, api_settings: Settings) -> None:
     settings = api_settings.model_copy(
         update={
-            "webhooks": WebhookSettings(allow_private=True),
+            "webhooks": WebhookSettings(allow_private=True, timeout_s=60),
             "outbox": api_settings.outbox.model_copy(update={"dispatch": True, "poll_s": 600}),
         }
     )

@@ -57,7 +57,7 @@ async def test_what_a_killed_dispatcher_had_is_delivered_by_the_next(
         await run_and_die(organisation, point)
         assert await count_pending(organisation) > 0
         settings = store.model_copy(update={"webhooks": WebhookSettings(allow_private=True)})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while await count_pending(organisation):
                 await Dispatcher(build_registry(settings), only={organisation.tenant_id}).drain()
                 await asyncio.sleep(0.1)

@@ -136,7 +136,7 @@ def _kill_all(pid: int) -> None:
 
 async def _wait_for(read: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
     """Read until the wanted is there; no step takes so long, even on a busy machine."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(300):
         while True:
             found = await read()
             if wanted(found):
