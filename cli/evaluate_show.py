@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from evaluation.compare import Comparison
+    from evaluation.latency import Latency, LatencyChange
     from evaluation.retrieval_metrics import Interval
     from evaluation.run import Forecast, RunReport
 
@@ -25,6 +26,7 @@ def show_run(console: "Console", report: "RunReport") -> None:
     from rich.table import Table
 
     from evaluation.compare import WHOLE, find_flaky, say_unjudged, summarize
+    from evaluation.latency import measure_latencies
     from evaluation.records import EFFORT
 
     summary = summarize(report.results)
@@ -41,6 +43,7 @@ def show_run(console: "Console", report: "RunReport") -> None:
     )
     console.print(f"[bold]{escape(report.suite)}[/], version {report.dataset_version}: {answers}")
     console.print(table)
+    _show_latencies(console, measure_latencies(report.results))
     for one in report.failed[:MOST_SHOWN]:
         console.print(f"[red]failed[/] {escape(one.case_id)}: {escape(one.error or '')}")
     if len(report.failed) > MOST_SHOWN:
@@ -79,6 +82,7 @@ def show_comparison(console: "Console", comparison: "Comparison") -> None:
             f"{step.mean:+.{digits}f} [dim]{step.low:+.{digits}f} to {step.high:+.{digits}f}[/]", verdict,
         )  # fmt: skip
     console.print(table)
+    _show_latency_changes(console, comparison.latencies)
     for worse in comparison.regressions[:MOST_SHOWN]:
         console.print(f"\n[bold]{escape(worse.case_id)}[/] {worse.metric} {worse.before:.2f} → {worse.after:.2f}")
         console.print(f"  asked   {escape(worse.user_input)}")
@@ -99,6 +103,45 @@ def show_verdict(console: "Console", broken: Sequence[str]) -> None:
         console.print(f"[red]✗[/] {escape(sentence)}")
     if not broken:
         console.print("[green]✓[/] No rule is broken.")
+
+
+def _show_latencies(console: "Console", latencies: "Sequence[Latency]") -> None:
+    """Print the median and the slow end of every stage."""
+    if not latencies:
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("time by stage")
+    for heading in ("answers", "p50 ms", "p95 ms"):
+        table.add_column(heading, justify="right")
+    for one in latencies:
+        table.add_row(one.metric, f"{one.answers:,}", _show(one.p50, effort=True), _show(one.p95, effort=True))
+    console.print()
+    console.print(table)
+
+
+def _show_latency_changes(console: "Console", latencies: "Sequence[LatencyChange]") -> None:
+    if not latencies:
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("time by stage")
+    for heading in ("answers", "p50 ms before", "after", "difference", "p95 ms before", "after", "difference"):
+        table.add_column(heading, justify="right")
+    for one in latencies:
+        table.add_row(
+            one.metric, f"{one.answers:,}", f"{one.p50_before:,.1f}", f"{one.p50_after:,.1f}",
+            _show_step(one.p50_difference), f"{one.p95_before:,.1f}", f"{one.p95_after:,.1f}",
+            _show_step(one.p95_difference),
+        )  # fmt: skip
+    console.print()
+    console.print(table)
+
+
+def _show_step(step: "Interval") -> str:
+    return f"{step.mean:+,.1f} [dim]{step.low:+,.1f} to {step.high:+,.1f}[/]"
 
 
 def _show(interval: "Interval | None", *, effort: bool) -> str:

@@ -10,7 +10,7 @@ from rag.synthesize import describe_source
 
 
 async def ask(assistant: Assistant, reader: Principal, question: str, *, now: datetime | None = None) -> Response:
-    """Return the assistant's answer with its passages and, in milliseconds, when each stage of it was reached.
+    """Return the assistant's answer with its passages, and how long each stage of it and its first signs took.
 
     Raises whatever answering raises.
     """
@@ -28,6 +28,7 @@ async def ask(assistant: Assistant, reader: Principal, question: str, *, now: da
         elif isinstance(event, Done):
             done = event
             timings["total_ms"] = elapsed
+            timings |= {f"{stage}_ms": spent for stage, spent in event.timings_ms.items()}
     assert found is not None  # noqa: S101  # every answer begins with its sources
     assert done is not None  # noqa: S101  # and ends so
     return Response(

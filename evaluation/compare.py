@@ -10,6 +10,7 @@ import numpy as np
 
 from core.errors import Invalid
 from evaluation.chance import LEVEL, find_chances
+from evaluation.latency import LatencyChange, compare_latencies
 from evaluation.records import BY_JUDGE, EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult, get_worst
 from evaluation.retrieval_metrics import Interval, bootstrap
 
@@ -134,6 +135,7 @@ class Comparison:
     unjudged: Sequence[Unjudged]
     """What the judge failed to judge in the new run."""
     broken: Sequence[str]
+    latencies: Sequence[LatencyChange] = ()
 
 
 def parse_rule(text: str) -> Rule:
@@ -176,7 +178,7 @@ def compare(baseline: Sequence[CaseResult], results: Sequence[CaseResult], rules
     return Comparison(
         changes=changes, regressions=_list_regressions(before, after), missing=missing,
         added=[case for case in after if case not in before], flaky=find_flaky(results),
-        unjudged=list_unjudged(results), broken=broken,
+        unjudged=list_unjudged(results), broken=broken, latencies=compare_latencies(baseline, results),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from core.storage import ObjectStore
 from db.models import Experiment, RagReport
 from domain.identity import bound_tenant
 from evaluation.compare import check_limits, compare, parse_rule
+from evaluation.latency import measure_latencies
 from evaluation.records import CaseResult
 from evaluation.report import ReportInput, render_html, render_markdown
 from evaluation.runs import HIDDEN, RunRow, get_run, hide_words, select_runs
@@ -65,7 +66,7 @@ def make_report(
         broken = [f"The run is not whole: {said} after {len(results):,} answers; run it again to go on.", *broken]
     return ReportInput(
         suite=run.suite, run=str(run.id), asked_at=run.started_at, config=run.config, results=results,
-        baseline=baseline, comparison=comparison, broken=broken,
+        baseline=baseline, comparison=comparison, broken=broken, latencies=measure_latencies(results),
         cost="not known" if run.cost_usd is None else f"${run.cost_usd:,.4f}",
     )  # fmt: skip
 
