@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.console import JsonOption, get_console, measure, print_json, run_async
+from cli.evaluate_calibrate import calibrate
 from cli.evaluate_cases import app as cases
 from cli.evaluate_evidence import evidence
 from cli.evaluate_suites import compare_runs, list_runs, report, run
 
 if TYPE_CHECKING:
-    from evaluation.calibration import Agreement
     from evaluation.retrieval import RetrievalReport
-    from evaluation.retrieval_metrics import Interval
 
 app = typer.Typer(help="Score retrieval and answers.", no_args_is_help=True)
 
 
 app.command()(run)
 app.command("compare")(compare_runs)
+app.command()(calibrate)
 app.add_typer(cases, name="cases")
 app.command()(evidence)
 app.command("list")(list_runs)
@@ -87,78 +87,3 @@ def _print_report(report: "RetrievalReport") -> None:
         latencies = [f"{one.mean:.1f}" for one in (system.p50_ms, system.p95_ms)]
         table.add_row(system.name, *values, *latencies)
     console.print(table)
-
-
-@app.command()
-def calibrate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with answers that people judged.")],
-    scorer: Annotated[str, typer.Option(help="Calibrate this scorer alone: support or support-likeness.")] = "",
-    write: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write each corpus's threshold, for suites to use.")
-    ] = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare the scorers that need no model with what people said, corpus by corpus."""
-    from core.settings import get_settings
-
-    async def work() -> "list[Agreement]":
-        from functools import partial
-
-        from rich.progress import Progress
-
-        from core.errors import Invalid
-        from evaluation.calibration import calibrate, list_scorers
-        from evaluation.label_sets import load_label_sets
-        from pipelines.ingest import load_embedder
-
-        corpora = load_label_sets(folder)
-        scorers = list_scorers(await load_embedder(get_settings()))
-        if scorer and scorer not in scorers:
-            raise Invalid(f"There is no scorer {scorer}; choose {' or '.join(scorers)}.")
-        chosen = [name for name in scorers if scorer in {"", name}]
-        found = []
-        with Progress(console=get_console(stderr=True), transient=True) as progress:
-            for corpus in corpora:
-                for name in chosen:
-                    bar = progress.add_task(f"{corpus.name}, {name}", total=len(corpus.answers))
-                    tell = partial(progress.advance, bar)
-                    found.append(await calibrate(corpus, name, scorers[name], told=tell))
-        return found
-
-    agreements = run_async(measure(work()), needs_store=False)
-    if write is not None:
-        from evaluation.calibration import write_thresholds
-
-        write_thresholds(write, agreements)
-    if as_json:
-        print_json([agreement.to_json() for agreement in agreements])
-        return
-    _print_agreements(agreements)
-
-
-def _print_agreements(agreements: "list[Agreement]") -> None:
-    from rich.table import Table
-
-    def show(interval: "Interval | None") -> str:
-        return (
-            f"{interval.mean:.3f} [dim]{interval.low:.3f}-{interval.high:.3f}[/]" if interval else "[dim]no grades[/]"
-        )
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("corpus", "scorer"):
-        table.add_column(heading)
-    for heading in ("answers", "faithful", "AUROC", "balanced accuracy", "Spearman", "supported from", "ms"):
-        table.add_column(heading, justify="right")
-    for one in agreements:
-        threshold = f"{one.threshold:.2f}" if one.threshold is not None else "[dim]too few[/]"
-        table.add_row(
-            one.corpus, one.scorer, f"{one.answers:,}", f"{one.faithful:,}", show(one.auroc),
-            show(one.balanced_accuracy), show(one.spearman), threshold, f"{one.ms_per_answer:.1f}",
-        )  # fmt: skip
-    console = get_console()
-    console.print(table)
-    console.print(
-        "Support says what was added to the sources, not what is false; a threshold holds for its own corpus.",
-        style="dim",
-    )

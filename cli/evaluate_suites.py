@@ -48,6 +48,10 @@ def run(  # noqa: PLR0917  # options of a command line, given by name
         Literal["none", "ragas"] | None,
         typer.Option(help="Let the model of the settings judge too."),
     ] = None,
+    thresholds: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Count answers below this calibration's threshold of support.")
+    ] = None,
+    corpus: Annotated[str, typer.Option(metavar="NAME", help="The corpus whose threshold is taken.")] = "",
     *,
     anew: Annotated[bool, typer.Option("--anew", help="Ask all again, also what a run that broke off has.")] = False,
     as_json: JsonOption = False,
@@ -57,17 +61,20 @@ def run(  # noqa: PLR0917  # options of a command line, given by name
     from evaluation.baseline import write_baseline as write
     from evaluation.compare import check_limits, compare, parse_rule
     from evaluation.suites import load_suite
+    from evaluation.thresholds import mark_unsupported, read_threshold
 
     loaded = run_async(_load_stored(suite, tenant)) if tenant else load_suite(Path(suite))
     rules = [parse_rule(text) for text in fail_on or loaded.fail_on]
-    kept = read_baseline(baseline) if baseline else None
+    kept = read_baseline(baseline).results if baseline else None
+    threshold = read_threshold(thresholds, corpus) if thresholds else None
     limit_usd = None if budget is None else Decimal(str(budget))
     report = run_async(_run(loaded, repeat, limit, limit_usd, judge=(judge or loaded.judge) == "ragas", anew=anew))
     asked = {case.id for case in loaded.loaded[:limit]}
+    if threshold is not None:
+        report.results = mark_unsupported(report.results, threshold)
+        kept = kept and mark_unsupported(kept, threshold)
     comparison = (
-        compare([one for one in kept.results if limit is None or one.case_id in asked], report.results, rules)
-        if kept
-        else None
+        compare([one for one in kept if limit is None or one.case_id in asked], report.results, rules) if kept else None
     )
     broken = list(comparison.broken) if comparison else check_limits(report.results, rules)
     if report.status != "completed":
@@ -248,7 +255,6 @@ def _to_json(report: "RunReport", comparison: "Comparison | None", broken: Seque
     from dataclasses import asdict
 
     from evaluation.compare import find_flaky, list_unjudged, summarize
-    from evaluation.latency import measure_latencies
 
     metrics = {
         group: {metric: asdict(one) for metric, one in found.items()}
@@ -260,7 +266,6 @@ def _to_json(report: "RunReport", comparison: "Comparison | None", broken: Seque
         "answers": len(report.results), "failed": [{"case": one.case_id, "error": one.error} for one in report.failed],
         "not_judged": [asdict(one) for one in list_unjudged(report.results)],
         "flaky": find_flaky(report.results), "metrics": metrics,
-        "latencies": [asdict(one) for one in measure_latencies(report.results)],
         "comparison": _compare_json(comparison) if comparison else None, "broken": list(broken),
     }  # fmt: skip
 

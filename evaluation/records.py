@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal
 
-from rag.stages import STAGES
-
 Scores = Mapping[str, float | None]
 """A score by metric; None where the metric has nothing to say of the case, such as recall where nothing was to find."""
 
@@ -24,16 +22,16 @@ BY_JUDGE: Final = (
 BY_REFERENCE: Final = frozenset({"judged_context_precision", "judged_context_recall"})
 """Those of them that need a reference answer."""
 
-LATENCIES: Final = (*(f"{stage}_ms" for stage in STAGES), "first_event_ms", "first_words_ms", "total_ms")
-"""Milliseconds in each stage of an answer (rag/stages.py), until its first signs, and until it was whole."""
+UNSUPPORTED: Final = "unsupported"
+"""Whether an answer's support is below a calibrated threshold (evaluation/thresholds.py)."""
 
-EFFORT: Final = (*LATENCIES, "tokens", "cost_usd")
+EFFORT: Final = ("first_event_ms", "first_words_ms", "total_ms", "tokens", "cost_usd")
 """What an answer took."""
 
-QUALITY: Final = (*BY_WORDS, *BY_JUDGE)
+QUALITY: Final = (*BY_WORDS, UNSUPPORTED, *BY_JUDGE)
 """Metrics from 0 to 1, in which a case that failed counts as worst."""
 
-LOWER_IS_BETTER: Final = frozenset({"hallucination", *EFFORT})
+LOWER_IS_BETTER: Final = frozenset({UNSUPPORTED, "hallucination", *EFFORT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +48,8 @@ class Cited:
 class Response:
     """One answer of the assistant, with what it was made from.
 
-    `contexts` are the passages it could read, best first; `timings` milliseconds by metric of `LATENCIES`; tokens and
-    cost are None where they are not known.
+    `contexts` are the passages it could read, best first; `timings` milliseconds by stage; tokens and cost are None
+    where they are not known.
     """
 
     text: str

@@ -20,7 +20,6 @@ from evaluation.suites import Suite
 
 WORDS: Final = "words"
 JUDGE: Final = "judge"
-UNTOLD: Final = "The judge failed; why stands beside the answer, for those who may read it."
 Status = Literal["running", "completed", "interrupted", "over_budget", "failed"]
 
 
@@ -187,7 +186,7 @@ def _read_result(row: RagEvaluation, case: DatasetCase, metrics: Mapping[str, Ra
         case_id=case.case_key, repeat=row.repeat, status="failed" if row.status == "failed" else "scored",
         scores=(dict(words.scores) if words else {}) | (dict(judge.scores) if judge else {}),
         response=read_response(row, words.cost_usd if words else None), error=row.error,
-        judge_errors=_read_errors(row, judge), judge_cost_usd=judge.cost_usd if judge else None,
+        judge_errors=dict(row.details.get("judge_errors", {})), judge_cost_usd=judge.cost_usd if judge else None,
         groups={name: value for name, value in case.slices.items() if name != "user"}, user_input=row.query,
         flags=tuple(row.details.get("flags", ())),
     )  # fmt: skip
@@ -203,12 +202,6 @@ def read_response(row: RagEvaluation, cost_usd: Decimal | None) -> Response | No
         text=row.answer or "", contexts=tuple(row.retrieved_contexts), cost_usd=cost_usd,
         **(kept | {"citations": citations}),
     )  # fmt: skip
-
-
-def _read_errors(row: RagEvaluation, judge: RagMetric | None) -> dict[str, str]:
-    """Return why metrics were not judged; that they were not is told by their scores, also to who may not read why."""
-    unknown = {name: UNTOLD for name, value in judge.scores.items() if value is None} if judge else {}
-    return unknown | row.details.get("judge_errors", {})
 
 
 def _round(value: float | None) -> int | None:
