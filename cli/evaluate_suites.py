@@ -255,6 +255,7 @@ def _to_json(report: "RunReport", comparison: "Comparison | None", broken: Seque
     from dataclasses import asdict
 
     from evaluation.compare import find_flaky, list_unjudged, summarize
+    from evaluation.latency import measure_latencies
 
     metrics = {
         group: {metric: asdict(one) for metric, one in found.items()}
@@ -266,6 +267,7 @@ def _to_json(report: "RunReport", comparison: "Comparison | None", broken: Seque
         "answers": len(report.results), "failed": [{"case": one.case_id, "error": one.error} for one in report.failed],
         "not_judged": [asdict(one) for one in list_unjudged(report.results)],
         "flaky": find_flaky(report.results), "metrics": metrics,
+        "latencies": [asdict(one) for one in measure_latencies(report.results)],
         "comparison": _compare_json(comparison) if comparison else None, "broken": list(broken),
     }  # fmt: skip
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal
 
+from rag.stages import STAGES
+
 Scores = Mapping[str, float | None]
 """A score by metric; None where the metric has nothing to say of the case, such as recall where nothing was to find."""
 
@@ -25,7 +27,10 @@ BY_REFERENCE: Final = frozenset({"judged_context_precision", "judged_context_rec
 UNSUPPORTED: Final = "unsupported"
 """Whether an answer's support is below a calibrated threshold (evaluation/thresholds.py)."""
 
-EFFORT: Final = ("first_event_ms", "first_words_ms", "total_ms", "tokens", "cost_usd")
+LATENCIES: Final = (*(f"{stage}_ms" for stage in STAGES), "first_event_ms", "first_words_ms", "total_ms")
+"""Milliseconds in each stage of an answer (rag/stages.py), until its first signs, and until it was whole."""
+
+EFFORT: Final = (*LATENCIES, "tokens", "cost_usd")
 """What an answer took."""
 
 QUALITY: Final = (*BY_WORDS, UNSUPPORTED, *BY_JUDGE)
@@ -48,8 +53,8 @@ class Cited:
 class Response:
     """One answer of the assistant, with what it was made from.
 
-    `contexts` are the passages it could read, best first; `timings` milliseconds by stage; tokens and cost are None
-    where they are not known.
+    `contexts` are the passages it could read, best first; `timings` milliseconds by metric of `LATENCIES`; tokens and
+    cost are None where they are not known.
     """
 
     text: str

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from evaluation.compare import WHOLE, Change, Comparison, find_flaky, say_unjudged, summarize
+from evaluation.latency import Latency
 from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult
 from evaluation.report_plots import plot_cost, plot_distribution, plot_slices, plot_times
 from evaluation.retrieval_metrics import Interval
@@ -37,6 +38,11 @@ MEANINGS: Final[Mapping[str, str]] = {
     "judged_context_precision": "whether useful passages came first, by the judge",
     "judged_context_recall": "share of the reference that the passages hold, by the judge",
     "hallucination": "share of the answer's claims that the judge does not find in its sources",
+    "understand_ms": "milliseconds to rewrite and understand the question",
+    "search_ms": "milliseconds to find passages",
+    "read_ms": "milliseconds to read the passages' sentences and what was derived from them",
+    "write_ms": "milliseconds to write the answer, a model's own time included",
+    "store_ms": "milliseconds to store the answer and its evidence",
     "first_event_ms": "milliseconds until sources were found",
     "first_words_ms": "milliseconds until the first words",
     "total_ms": "milliseconds until the answer was whole",
@@ -58,6 +64,7 @@ class ReportInput:
     baseline: Sequence[CaseResult] = ()
     comparison: Comparison | None = None
     cost: str = "not known"
+    latencies: Sequence[Latency] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +81,20 @@ class MetricRow:
     """Width of its bar, None for what has no upper end."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyRow:
+    """One line of the table of times: a stage's median and 95th percentile."""
+
+    name: str
+    meaning: str
+    shown: tuple[str, str]
+    intervals: tuple[str, str]
+    changes: tuple[str, str]
+    """Each change with its interval, empty where the baseline has no such stage."""
+    shares: tuple[float, float]
+    """Widths of its bars: shares of the longest 95th percentile."""
+
+
 def render_html(report: ReportInput) -> str:
     """Return one self-contained page: no script, no other file, no other host."""
     summary, former = summarize(report.results), summarize(report.baseline) if report.baseline else {}
@@ -81,7 +102,7 @@ def render_html(report: ReportInput) -> str:
         report=report, rows=list_rows(summary[WHOLE], report.comparison), plots=_draw(report, summary, former),
         worst=list_worst(report.results), failed=[one for one in report.results if one.status == "failed"],
         flaky=find_flaky(report.results), unjudged=say_unjudged(report.results),
-        cases=len({one.case_id for one in report.results}),
+        cases=len({one.case_id for one in report.results}), latencies=list_latency_rows(report),
         asked_at=report.asked_at.astimezone(UTC).strftime("%d %B %Y, %H:%M UTC"), meanings=MEANINGS,
     )  # fmt: skip
 
@@ -93,6 +114,11 @@ def render_markdown(report: ReportInput) -> str:
     lines += ["", "| metric | mean | 95 % interval | change |", "|---|---|---|---|"]
     for row in list_rows(summarize(report.results)[WHOLE], report.comparison):
         lines.append(f"| {row.name} | {row.shown} | {row.interval} | {row.change_shown or '–'} |")
+    if times := list_latency_rows(report):
+        lines += ["", "## Time by stage, ms", "| stage | p50 | change | p95 | change |", "|---|---|---|---|---|"]
+        for time in times:
+            cells = (cell or "–" for pair in zip(time.shown, time.changes, strict=True) for cell in pair)
+            lines.append(f"| {time.name} | {' | '.join(cells)} |")
     failed = [one for one in report.results if one.status == "failed"]
     if failed:
         lines += [
@@ -113,6 +139,31 @@ def list_rows(means: Mapping[str, Interval], comparison: Comparison | None) -> l
     """Return the metrics that were scored, quality first, each with its change against the baseline."""
     changes = {one.metric: one for one in comparison.changes if one.group == WHOLE} if comparison else {}
     return [_write_row(name, means[name], changes.get(name)) for name in (*QUALITY, *EFFORT) if name in means]
+
+
+def list_latency_rows(report: ReportInput) -> list[LatencyRow]:
+    """Return the stages that were timed, each with its change against the baseline."""
+    changes = {one.metric: one for one in report.comparison.latencies} if report.comparison else {}
+    longest = max((one.p95.mean for one in report.latencies), default=0.0) or 1.0
+    rows = []
+    for one in report.latencies:
+        change = changes.get(one.metric)
+        row = LatencyRow(
+            name=one.metric.removesuffix("_ms").replace("_", " "), meaning=MEANINGS[one.metric],
+            shown=(f"{one.p50.mean:,.1f}", f"{one.p95.mean:,.1f}"), intervals=(_span(one.p50), _span(one.p95)),
+            changes=(_step(change.p50_difference), _step(change.p95_difference)) if change else ("", ""),
+            shares=(min(one.p50.mean / longest, 1.0), min(one.p95.mean / longest, 1.0)),
+        )  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def _span(interval: Interval, sign: str = "") -> str:
+    return f"{interval.low:{sign},.1f} to {interval.high:{sign},.1f}"
+
+
+def _step(interval: Interval) -> str:
+    return f"{interval.mean:+,.1f} ({_span(interval, '+')})"
 
 
 def list_worst(results: Sequence[CaseResult]) -> list[CaseResult]:
