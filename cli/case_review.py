@@ -92,12 +92,11 @@ async def _in_session(reader: "Principal", work: "Callable[[AsyncSession], Await
 
 
 def _ask_what_to_do() -> str:
-    from click import Choice
-
-    said: str = typer.prompt(
-        "[c]onfirm, [e]dit, [r]eject, [s]kip, [q]uit", type=Choice(list("cersq")), show_choices=False
-    )
-    return said
+    while True:
+        said: str = typer.prompt("[c]onfirm, [e]dit, [r]eject, [s]kip, [q]uit").strip().lower()[:1]
+        if said in set("cersq"):
+            return said
+        print_error("Write the first letter of one of them.")
 
 
 async def _decide(reader: "Principal", found: "ProposalView", answer: str) -> None:
