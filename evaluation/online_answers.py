@@ -70,6 +70,7 @@ class Effort:
 async def choose_answers(
     session: AsyncSession, since: datetime, until: datetime, count: int, share: float
 ) -> list[Stored]:
+    """Draw answers of a window at random, of this share of them: as many as have no score yet of the `count`."""
     window = {"since": since, "until": until}
     left = max(count - int(await session.scalar(_SCORED, window) or 0), 0)
     values = window | {"share": share, "most": left, "examined": MOST_EXAMINED}
