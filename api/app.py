@@ -29,6 +29,7 @@ from api.routes import (
     completions,
     content,
     enrollments,
+    evaluations,
     events,
     evidence,
     feedback,
@@ -41,6 +42,7 @@ from api.routes import (
     partners,
     practice,
     projects,
+    proposals,
     reviews,
     search,
     session_records,
@@ -85,7 +87,8 @@ def create_app(settings: Settings | None = None, assistant: Assistant | None = N
     app.state.cache, app.state.token_verifier = open_cache(settings.cache.url), TokenVerifier(settings.auth)
     app.state.rate_limits = RateLimits(settings)
     for routes in (
-        completions, chat, search, coaching, sources, evidence, insights, feedback, ingestion, auth, users, practice,
+        completions, chat, search, coaching, sources, evidence, insights, feedback, proposals, evaluations, ingestion,
+        auth, users, practice,
         session_records, calendars, reviews, learning, enrollments, assessments, community, messages,
         projects, content, articles, commerce, events, partners, comms, governance, analytics, health,
     ):  # fmt: skip

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from fastapi import Query
 from pydantic import BaseModel, Field
-from sqlalchemy import Row, Select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -49,16 +49,16 @@ async def fetch_page(
     session: AsyncSession,
     query: Select[Any],
     *,
-    order: Sequence[InstrumentedAttribute[Any]],
+    order: Sequence[InstrumentedAttribute[Any] | ColumnElement[Any]],
     limit: int,
     cursor: str | None,
     descending: bool = True,
 ) -> tuple[list[Row[Any]], str | None]:
     """Return one page of the query's rows and the cursor of the next; raises `BadCursor`.
 
-    `order` are columns that are never null and together unique, such as `(Post.created_at, Post.id)`; they are added
-    to the selection to make the cursor and cut from the rows again. The page is a range of that order, so an index
-    on it serves any page at the same cost.
+    `order` are columns or expressions, never null and together unique, such as `(Post.created_at, Post.id)`; they are
+    added to the selection to make the cursor and cut from the rows again. The page is a range of that order, so an
+    index on it serves any page at the same cost.
     """
     query = query.add_columns(*order)
     place = read_cursor(cursor, [column.type.python_type for column in order])

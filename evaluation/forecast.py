@@ -1,9 +1,10 @@
 """What running a stored suite will cost, told before anything is asked, and held against every limit there is."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -43,15 +44,18 @@ def split_suite(said: str) -> tuple[str, int | None]:
     return found["name"], int(found["version"]) if found["version"] else None
 
 
-async def forecast_suite(
-    session: AsyncSession, said: str, *, model: ModelSettings, judge: Judge | None = None, repeats: int | None = None,
-    limit: int | None = None, budget_usd: Decimal | None = None,
-) -> SuiteForecast:  # fmt: skip
-    """Return what a run will cost; in a session of the pipelines.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVersion:
+    """One version of a stored suite: how many cases it has now, and what it says beside them."""
 
-    Raises `DatasetNotFound`, `EmptySuite`, `PriceUnknown` where a budget is given and no price known, and
-    `BudgetExhausted` where the cost does not fit into the month.
-    """
+    name: str
+    version: int
+    cases: int
+    settings: Mapping[str, Any]
+
+
+async def get_version(session: AsyncSession, said: str) -> StoredVersion:
+    """Return the version that `name` (the newest) or `name@version` names; raises `DatasetNotFound`."""
     name, version = split_suite(said)
     wanted = select_datasets(name).order_by(Dataset.version.desc()).limit(1)
     found = (
@@ -59,20 +63,32 @@ async def forecast_suite(
     ).one_or_none()
     if found is None:
         raise DatasetNotFound(f"There is no stored suite {said!r} here; a suite that was run or built is stored.")
-    repeats = repeats or int(found.settings.get("repeats") or 1)
-    cases = min(found.cases, limit) if limit else found.cases
+    return StoredVersion(name=found.name, version=found.version, cases=found.cases, settings=found.settings)
+
+
+async def forecast_suite(
+    session: AsyncSession, suite: StoredVersion, *, model: ModelSettings, judge: Judge | None = None,
+    repeats: int | None = None, limit: int | None = None, budget_usd: Decimal | None = None,
+) -> SuiteForecast:  # fmt: skip
+    """Return what a run will cost, what is left out being as the suite says; in a session of the pipelines.
+
+    Raises `EmptySuite`, `PriceUnknown` where a budget is given and no price known, and `BudgetExhausted` where the cost
+    does not fit into the month.
+    """
+    repeats = repeats or int(suite.settings.get("repeats") or 1)
+    cases = min(suite.cases, limit) if limit else suite.cases
     if not cases:
         raise EmptySuite
     models = await list_models(session, model)
     expected = forecast_run(cases * repeats, [choice.provider.name for choice in models], judge)
-    if budget_usd is None and found.settings.get("budget_usd") is not None:
-        budget_usd = Decimal(found.settings["budget_usd"])
+    if budget_usd is None and suite.settings.get("budget_usd") is not None:
+        budget_usd = Decimal(suite.settings["budget_usd"])
     if budget_usd is not None and expected.cost_usd is None:
         raise PriceUnknown
     month = await get_budget(session)
     if models or judge is not None:
         month.check(expected.cost_usd, model=models[0].provider.model if models else "the judge")
     return SuiteForecast(
-        suite=found.name, version=found.version, cases=cases, repeats=repeats, questions=expected.questions,
+        suite=suite.name, version=suite.version, cases=cases, repeats=repeats, questions=expected.questions,
         cost_usd=expected.cost_usd, basis=expected.basis, budget_usd=budget_usd, month_left_usd=month.left_usd,
     )  # fmt: skip

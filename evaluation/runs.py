@@ -14,11 +14,11 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Integer,
     Numeric,
     Row,
     Select,
-    SQLColumnExpression,
     TableValuedAlias,
     Text,
     Uuid,
@@ -116,9 +116,7 @@ async def set_baseline(session: AsyncSession, experiment_id: UUID, baseline_id: 
     await session.execute(update(Experiment).where(Experiment.id == experiment_id).values(baseline_id=baseline_id))
 
 
-def select_results(
-    experiment_id: UUID, metric: str | None = None
-) -> tuple[Select[Any], Sequence[SQLColumnExpression[Any]]]:
+def select_results(experiment_id: UUID, metric: str | None = None) -> tuple[Select[Any], Sequence[ColumnElement[Any]]]:
     """Return a run's results for `read_result`, and the ascending order of their list: by case, or by a metric.
 
     By a metric the worst come first, and those that it says nothing of not at all. Raises `MetricUnknown`.

@@ -26,7 +26,7 @@ from core.storage import open_store
 from db.session import Principal, tenant_session
 from evaluation.compare import parse_rule
 from evaluation.datasets import load_stored_suite
-from evaluation.forecast import forecast_suite, split_suite
+from evaluation.forecast import forecast_suite, get_version, split_suite
 from evaluation.judge import RagasJudge
 from evaluation.publish import make_report, publish_report
 from evaluation.records import CaseResult
@@ -139,7 +139,8 @@ async def _run(
             kept = settings.home / "judgements"
             chosen = await exits.enter_async_context(aclosing(RagasJudge(settings.llm, embedder, cache=kept)))
         async with tenant_session(system) as session:
-            expected = await forecast_suite(session, suite.cases, model=settings.llm, judge=chosen, **limits)
+            version = await get_version(session, suite.cases)
+            expected = await forecast_suite(session, version, model=settings.llm, judge=chosen, **limits)
         await acreate_markdown_artifact(describe_forecast(expected), key="evaluation-forecast")
         run_id = UUID(flow_run.id) if flow_run.id else None
         work = _Work(Assistant(embedder, settings.llm), suite, judge=chosen, flow_run_id=run_id, **limits)

@@ -110,8 +110,8 @@ async def test_getting_worse_than_the_baseline_fails_the_run(
     state, shown = await evaluate(people, baseline=good.experiment_id)
     assert (state.name, "not worse than the baseline" in state.message) == ("Completed", True)
 
-    def break_search(*given: Any) -> Assistant:
-        return Assistant(*given, top_k=1, retriever=_refuse_neighbours)
+    def break_search(embedder: Any, model: Any) -> Assistant:
+        return Assistant(embedder, model, top_k=1, retriever=_refuse_neighbours)
 
     monkeypatch.setattr("flows.run_evaluation.Assistant", break_search)
     state, shown = await evaluate(people, "small@1", baseline=good.experiment_id)
