@@ -31,16 +31,18 @@ from flows.reembed_chunks import reembed_chunks  # noqa: E402
 from flows.refresh_views import refresh_views  # noqa: E402
 from flows.review_insights import review_insights  # noqa: E402
 from flows.run_evaluation import run_evaluation  # noqa: E402
+from flows.score_answers import score_answers  # noqa: E402
 
 RUNS_AT_ONCE = 2  # each loads an embedding model and uses all cores
 ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-SINGLE = {run_evaluation.name}
+SINGLE = {run_evaluation.name, score_answers.name}
 """Flows whose runs would do each other's work: two of one suite would go on with the same unfinished run."""
 SCHEDULES = {
     prepare_partitions.name: "17 2 * * *",
     refresh_views.name: "41 * * * *",
     rederive_stale.name: "3,13,23,33,43,53 * * * *",
     collect_dues.name: "7,22,37,52 * * * *",
+    score_answers.name: "47 2 * * *",  # when few ask
     deliver_outbox.name: "*/5 * * * *",  # the HTTP service delivers at once; this catches up where it does not run
 }
 """When the flows that nobody starts run, as cron in UTC."""
@@ -69,6 +71,7 @@ async def list_deployments() -> list[RunnerDeployment]:
             rederive_stale,
             review_insights,
             run_evaluation,
+            score_answers,
         )
     ]
 
