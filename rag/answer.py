@@ -98,7 +98,8 @@ async def answer(
     except Exception:
         save_later(run, "failed")
         raise
-    yield CitationsReady(citations)
+    with run.clock.paused():
+        yield CitationsReady(citations)
     yield finish(run, citations, message_id)
 
 

@@ -1,10 +1,14 @@
 """The report is one whole page that says what happened, and runs nothing."""
 
+import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 from evaluation.compare import compare
+from evaluation.latency import measure_latencies
+from evaluation.publish import render
 from evaluation.records import CaseResult, Cited, Response
 from evaluation.report import ReportInput, list_worst, measure_quality, render_html, render_markdown
 
@@ -37,6 +41,7 @@ def make_input(results: list[CaseResult], baseline: list[CaseResult] | None = No
     return ReportInput(
         suite="cellars", run="run-1", asked_at=ASKED, config={"top_k": 8, "judge": None}, results=results,
         baseline=baseline or [], comparison=comparison, broken=comparison.broken if comparison else (), cost="$0.0240",
+        latencies=measure_latencies(results),
     )  # fmt: skip
 
 
@@ -112,3 +117,38 @@ def test_worst_answers_come_first() -> None:
     )
     assert list_worst(results)[0].case_id == "case-5"
     assert measure_quality(results[5]) == 0.1
+
+
+def add_stages(results: list[CaseResult], extra: float) -> list[CaseResult]:
+    spent = (
+        {"search_ms": 10.0 + 20 * n, "write_ms": 40.0 + 20 * n + extra, "total_ms": 60.0 + 40 * n + extra}
+        for n in range(len(results))
+    )
+    return [replace(one, scores={**one.scores, **more}) for one, more in zip(results, spent, strict=True)]
+
+
+def test_every_format_tells_the_median_and_the_slow_end_of_stages() -> None:
+    report = make_input(add_stages(make_results(0.9), 5.0), add_stages(make_results(0.9), 0.0))
+    rows = re.findall(
+        r"^\| (\w[\w ]*) \| ([\d.]+) \| (.+?) \| ([\d.]+) \| (.+?) \|$", render_markdown(report), re.MULTILINE
+    )
+    assert rows == [
+        ("search", "120.0", "+0.0 (+0.0 to +0.0)", "219.0", "+0.0 (+0.0 to +0.0)"),
+        ("write", "155.0", "+5.0 (+5.0 to +5.0)", "254.0", "+5.0 (+5.0 to +5.0)"),
+        ("total", "285.0", "+5.0 (+5.0 to +5.0)", "483.0", "+5.0 (+5.0 to +5.0)"),
+    ]
+    page = re.sub(r"<[^>]+>", " ", render_html(report))
+    section = " ".join(page.split("Where the time went")[1].split("How the scores are spread")[0].split())
+    assert "write milliseconds to write the answer" in section
+    assert re.search(r"155\.0 [\d.]+ to [\d.]+ \+5\.0 \(\+5\.0 to \+5\.0\)", section)
+    told = json.loads(render(report, "json"))
+    assert [one["metric"] for one in told["latencies"]] == ["search_ms", "write_ms", "total_ms"]
+    assert told["latencies"][1]["p95"]["mean"] == told["comparison"]["latencies"][1]["p95_after"]
+
+
+def test_a_baseline_without_stages_leaves_their_changes_open() -> None:
+    report = make_input(add_stages(make_results(0.9), 5.0), make_results(0.9))
+    assert "| write | 155.0 | – | 254.0 | – |" in render_markdown(report)
+    Whole().feed(render_html(report))
+    untimed = [replace(one, scores={"support": 0.9}) for one in make_results(0.9)]
+    assert "Where the time went" not in render_html(make_input(untimed))

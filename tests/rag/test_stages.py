@@ -9,7 +9,7 @@ from db.models import AgentRun
 from db.session import tenant_session
 from domain import chat
 from rag import stages
-from rag.answer import Assistant, Delta, Done, SourcesFound, answer
+from rag.answer import Assistant, CitationsReady, Delta, Done, SourcesFound, answer
 from rag.stages import STAGES, StageClock
 from tests.factories.people import Organisation
 from tests.factories.sessions import EMBEDDER, name_people, store_session
@@ -59,7 +59,7 @@ async def test_a_caller_who_takes_long_slows_no_stage(organisation: Organisation
     await store_session(organisation, TURNS, held_at=NOW)
     done = None
     async for event in answer(Assistant(EMBEDDER), organisation.coach_a, "What about the canoe?", now=NOW):
-        if isinstance(event, SourcesFound | Delta):
+        if isinstance(event, SourcesFound | Delta | CitationsReady):
             hand.now += 30
         done = event
     assert isinstance(done, Done)
