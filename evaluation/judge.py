@@ -23,6 +23,7 @@ import orjson
 from core.errors import Invalid
 from core.logging import get_logger
 from core.settings import ModelSettings
+from evaluation.metrics import strip_marks
 from evaluation.records import Response
 from evaluation.run import Verdict
 from evaluation.suites import Case
@@ -113,10 +114,11 @@ class RagasJudge:
     async def score(self, case: Case, response: Response) -> Verdict:
         """Return the scores of every metric that has what it needs, and a sentence for each that failed."""
         contexts = list(response.contexts[:CONTEXTS])
-        answer = {"user_input": case.user_input, "response": response.text}
+        text = strip_marks(response.text)
+        answer = {"user_input": case.user_input, "response": text}
         asked: dict[str, dict[str, Any]] = {"response_relevancy": answer}
         if contexts:
-            asked["faithfulness"] = _ask_faithfulness(case.user_input, response.text, contexts)
+            asked["faithfulness"] = _ask_faithfulness(case.user_input, text, contexts)
         if contexts and case.reference:
             judged = {"user_input": case.user_input, "reference": case.reference, "retrieved_contexts": contexts}
             asked |= {"judged_context_precision": judged, "judged_context_recall": judged}

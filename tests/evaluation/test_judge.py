@@ -63,6 +63,13 @@ async def test_a_faithful_and_a_half_faithful_answer(server: JudgeServer) -> Non
     assert all(request.headers["authorization"] == "Bearer k" for request in server.requests)
 
 
+async def test_marks_of_citations_are_not_judged(server: JudgeServer) -> None:
+    marked = replace(FAITHFUL, text="Solveig sold the mill in March. [1]")
+    async with aclosing(make_judge(server)) as judge:
+        plain, same = await judge.score(CASE, FAITHFUL), await judge.score(CASE, marked)
+    assert (same.scores, same.errors) == (plain.scores, {})
+
+
 async def test_what_a_metric_needs_decides_whether_it_is_asked(server: JudgeServer) -> None:
     bare = Case(id="mill", user_input="What happened to the mill?")
     async with aclosing(make_judge(server)) as judge:
@@ -106,14 +113,12 @@ async def test_a_busy_service_is_asked_again(server: JudgeServer) -> None:
 
 
 async def test_no_statement_is_an_error_not_a_nan(server: JudgeServer) -> None:
-    bare = Case(id="mill", user_input="What happened to the mill?")
-    server.faults = [say(json.dumps({"statements": []}))] * 2
+    server.faults = [say(json.dumps({"statements": []}))]
     async with aclosing(make_judge(server)) as judge:
-        verdict = await judge.score(bare, FAITHFUL)
-    assert verdict.scores["faithfulness"] is None
-    assert verdict.scores["hallucination"] is None
-    assert "found nothing to judge" in verdict.errors["faithfulness"]
-    assert "found nothing to judge" in verdict.errors["hallucination"]
+        judged = await judge.judge_faithfulness(CASE.user_input, FAITHFUL.text, FAITHFUL.contexts)
+    assert judged.score is None
+    assert "found nothing to judge" in (judged.error or "")
+    assert judged.cost_usd
 
 
 async def test_the_cache_belongs_to_its_judge(server: JudgeServer, tmp_path: Path) -> None:
