@@ -9,6 +9,7 @@ from cli.console import JsonOption, get_console, measure, print_json, run_async
 from cli.evaluate_calibrate import calibrate
 from cli.evaluate_cases import app as cases
 from cli.evaluate_evidence import evidence
+from cli.evaluate_online import online
 from cli.evaluate_suites import compare_runs, list_runs, report, run
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ app.command()(calibrate)
 app.add_typer(cases, name="cases")
 app.command()(evidence)
 app.command("list")(list_runs)
+app.command()(online)
 app.command()(report)
 
 

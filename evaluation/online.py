@@ -69,7 +69,8 @@ class ScoringReport:
 
     def summarize(self) -> str:
         """Return one sentence of counts."""
-        parts = [f"{self.scored + self.refused:,} answers scored, {self.refused:,} of them refusals"]
+        whole = self.scored + self.refused
+        parts = [f"{whole:,} answer{'s' * (whole != 1)} scored, {self.refused:,} of them refusals"]
         parts += [f"{count:,} {name}" for name in ("failed", "withheld", "withdrawn") if (count := getattr(self, name))]
         parts += [f"{self.judged:,} judged"] if self.judged else []
         return ", ".join(parts) + "."
