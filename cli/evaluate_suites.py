@@ -154,7 +154,7 @@ def report(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's report: its scores in pictures, its slices, its worst answers with their words."""
+    """Write a run's report: scores in pictures, slices, the worst answers; their words only into a file of yours."""
     from uuid import UUID
 
     from core.settings import get_settings

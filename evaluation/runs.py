@@ -42,8 +42,8 @@ from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult, get
 from evaluation.store import JUDGE, WORDS, ExperimentNotFound, read_response
 
 MOST_ANSWERS: Final = 20_000
-MOST_CASES: Final = 5_000
-"""What a mean with its interval is worked out of while somebody waits; beyond that it takes a minute and a gigabyte."""
+MOST_CASES: Final = 2_000
+"""What is summed up and compared while somebody waits: some seconds of a processor."""
 MOST_GROUPS: Final = 100
 MOST_VALUES: Final = 50
 """Values of a slice whose cases are counted."""
