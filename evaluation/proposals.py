@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from core.errors import Invalid, NotFound
 from db.models import CaseProposal, ChatMessage, Feedback, User
 from db.session import BOUND_TO, Principal
-from domain.chat import WITHHELD, MessageView, get_message
+from domain.chat import MessageView, get_message
 from evaluation.suites import Case, explain
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class NothingToCompare(Invalid):
 class ProposalView:
     """One proposal as whoever asked may see it now; `earlier` are the questions before it, the oldest first.
 
-    Words that its reader may no longer see are withheld, also where they were confirmed.
+    While they may not read one of the sources that the answer cites, the proposal is not there for them.
     """
 
     id: UUID
@@ -78,9 +78,15 @@ class ProposalView:
 _WAIT_FOR_WITHDRAWALS: Final = text(
     "SELECT pg_advisory_xact_lock_shared(hashtextextended('study:' || current_setting('app.tenant_id'), 0))"
 )
+# One question of consent for all candidates together: asked one by one it would take minutes.
 _PROPOSE: Final = """
+    WITH candidates AS MATERIALIZED ({candidates})
     INSERT INTO evaluation.case_proposals (tenant_id, user_id, message_id, message_created_at, origin)
-    SELECT chosen.tenant_id, chosen.user_id, chosen.id, chosen.created_at, '{origin}' FROM ({chosen}) chosen
+    SELECT m.tenant_id, m.user_id, m.id, m.created_at, '{origin}' FROM candidates m
+    JOIN evaluation.list_allowed(
+        (SELECT current_setting('app.tenant_id')::uuid), ARRAY(SELECT c.id FROM candidates c)
+    ) AS allowed ON allowed = m.id
+    ORDER BY m.place, m.id LIMIT :limit
     ON CONFLICT (tenant_id, message_id) DO NOTHING RETURNING id
 """
 _NEW: Final = """
@@ -90,14 +96,12 @@ _NEW: Final = """
 _FROM_FEEDBACK: Final = text(
     _PROPOSE.format(
         origin="feedback",
-        chosen=f"""
-            SELECT m.* FROM (
-                SELECT m.tenant_id, m.user_id, m.id, m.created_at, f.created_at AS said_at
-                FROM evidence.feedback f
-                JOIN chat.chat_messages m ON m.tenant_id = f.tenant_id AND m.id = f.target_id AND m.user_id = f.user_id
-                WHERE f.target_type = 'message' AND f.rating <> 0 AND f.may_be_studied AND {_NEW}
-                ORDER BY f.created_at DESC, f.id DESC LIMIT {MOST_EXAMINED}
-            ) m WHERE evaluation.may_study(m.tenant_id, m.id) ORDER BY m.said_at DESC, m.id DESC LIMIT :limit
+        candidates=f"""
+            SELECT m.tenant_id, m.user_id, m.id, m.created_at, row_number() OVER (ORDER BY f.created_at DESC) AS place
+            FROM evidence.feedback f
+            JOIN chat.chat_messages m ON m.tenant_id = f.tenant_id AND m.id = f.target_id AND m.user_id = f.user_id
+            WHERE f.target_type = 'message' AND f.rating <> 0 AND f.may_be_studied AND {_NEW}
+            ORDER BY f.created_at DESC LIMIT {MOST_EXAMINED}
         """,
     )
 )
@@ -105,14 +109,14 @@ _FROM_FEEDBACK: Final = text(
 _FROM_PRODUCTION: Final = text(
     _PROPOSE.format(
         origin="production",
-        chosen=f"""
-            SELECT m.* FROM (
+        candidates=f"""
+            SELECT n.* FROM (
                 SELECT m.tenant_id, m.user_id, m.id, m.created_at,
-                       (hashtextextended(m.id::text, :seed) & 9007199254740991) / 9007199254740992.0 AS draw
+                       (hashtextextended(m.id::text, :seed) & 9007199254740991) / 9007199254740992.0 AS place
                 FROM chat.chat_messages m
-                WHERE {_NEW} AND (CAST(:since AS timestamptz) IS NULL OR m.created_at >= CAST(:since AS timestamptz))
+                WHERE {_NEW} AND m.created_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
                 ORDER BY m.created_at DESC LIMIT {MOST_EXAMINED}
-            ) m WHERE m.draw < :share AND evaluation.may_study(m.tenant_id, m.id) ORDER BY m.draw, m.id LIMIT :limit
+            ) n WHERE n.place < :share
         """,
     )
 )
@@ -176,14 +180,13 @@ async def get_proposal(session: AsyncSession, proposal_id: UUID) -> ProposalView
             Feedback.user_id == proposal.user_id,
         )
     )  # fmt: skip
-    readable = {citation.quote.strip() for citation in answer.citations}
     return ProposalView(
         id=proposal.id, origin=proposal.origin, status=proposal.status, created_at=proposal.created_at,
         message_id=proposal.message_id, asked_at=asked[-1].created_at if asked else proposal.message_created_at,
         question=asked[-1].content if asked else "", earlier=tuple(one.content for one in asked[:-1]), answer=answer,
         rating=opinion.rating if opinion else None, rating_reason=opinion.reason if opinion else None,
         comment=opinion.comment if opinion else None, user_input=proposal.user_input, reference=proposal.reference,
-        reference_contexts=tuple(one if one in readable else WITHHELD for one in proposal.reference_contexts),
+        reference_contexts=tuple(proposal.reference_contexts),
         answerable=proposal.answerable, decided_at=proposal.decided_at, reason=proposal.reason,
     )  # fmt: skip
 

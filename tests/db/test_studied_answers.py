@@ -25,6 +25,7 @@ from domain.consents import withdraw_consent
 from domain.feedback import give_feedback, take_back_feedback
 from pipelines.index import WITHDRAW
 from tests.factories.answers import Answered, agree, store_answer
+from tests.factories.evidence import store_claim
 from tests.factories.people import Organisation, found_organisation
 from tests.factories.sessions import Stored, require_id, store_document, store_session
 
@@ -172,6 +173,17 @@ async def test_a_client_who_speaks_in_somebody_else_s_session_must_agree(world: 
         )
     assert not await may_study(people, answer)
     await agree(people.client_c)
+    assert await may_study(people, answer)
+
+
+async def test_whoever_s_claim_an_answer_tells_must_agree(world: World) -> None:
+    people = world.people
+    claim = await store_claim(people, world.second, PROMISE)
+    answer = await store_answer(people.coach_a, (world.first, PROMISE), evidence=(claim,))
+    await agree(people.coach_a)
+    await agree(people.client_a)
+    assert not await may_study(people, answer)
+    await agree(people.client_b)
     assert await may_study(people, answer)
 
 
@@ -334,7 +346,7 @@ async def test_nobody_proposes_in_another_s_name(world: World) -> None:
 async def test_the_owner_s_functions_are_not_for_the_app(world: World) -> None:
     people = world.people
     for call in (
-        "evaluation.agrees(:tenant, :id)", "evaluation.list_clients(:tenant, :id)", "evaluation.list_studied(:tenant)",
+        "evaluation.list_studied(:tenant)", "evaluation.list_clients(:tenant, ARRAY[CAST(:id AS uuid)])",
         "evaluation.forget_messages(:tenant, ARRAY[CAST(:id AS uuid)])",
     ):  # fmt: skip
         with pytest.raises(DBAPIError, match="permission denied"):

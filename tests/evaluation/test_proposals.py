@@ -8,7 +8,6 @@ from sqlalchemy import func, select, update
 
 from db.models import CaseProposal, ChatMessage, IngestedObject
 from db.session import Principal, tenant_session
-from domain.chat import WITHHELD
 from domain.feedback import give_feedback
 from evaluation.proposals import (
     NothingToCompare,
@@ -206,19 +205,26 @@ async def test_a_proposal_is_nobody_else_s(organisation: Organisation, stored: S
             await get_proposal(session, uuid4())
 
 
-async def test_words_that_are_no_longer_the_asker_s_are_withheld(organisation: Organisation, stored: Stored) -> None:
+async def test_words_that_are_no_longer_the_asker_s_are_not_shown(organisation: Organisation, stored: Stored) -> None:
     answer = await store_answer(organisation.coach_a, (stored, PROMISE))
     await rate(answer, 1)
     await propose(organisation)
     proposal_id = await find_proposal(answer)
     async with tenant_session(organisation.coach_a) as session:
         await confirm_proposal(session, proposal_id, quotes=[1])
-    async with tenant_session(organisation.system) as session:
-        await session.execute(
-            update(IngestedObject).where(IngestedObject.id == stored.object_id).values(visibility="system_internal")
-        )
-    seen = await see(answer)
-    assert (seen.answer.text, seen.reference_contexts) == (WITHHELD, (WITHHELD,))
+
+    async def show(visibility: str) -> None:
+        async with tenant_session(organisation.system) as session:
+            await session.execute(
+                update(IngestedObject).where(IngestedObject.id == stored.object_id).values(visibility=visibility)
+            )
+
+    await show("system_internal")
     async with tenant_session(organisation.coach_a) as session:
-        with pytest.raises(UnusableCase, match="no citation 1"):
-            await confirm_proposal(session, proposal_id, quotes=[1])
+        assert (await session.scalars(select(CaseProposal))).all() == []
+        with pytest.raises(ProposalNotFound):
+            await get_proposal(session, proposal_id)
+        with pytest.raises(ProposalNotFound):
+            await reject_proposal(session, proposal_id, reason="Gone.")
+    await show("coach_only")
+    assert (await see(answer)).reference_contexts == (PROMISE,)

@@ -1,64 +1,68 @@
--- name: agrees
-CREATE FUNCTION evaluation.agrees(tenant uuid, person uuid) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (
-        SELECT FROM identity.consents c
-        WHERE c.tenant_id = tenant AND c.user_id = person AND c.purpose = 'evaluation' AND c.withdrawn_at IS NULL)
-$$
-
 -- name: list_clients
--- Whom a stored answer is about: the conversation's client, those whose sources, claims and patterns it tells, and
--- those who speak the words it cites. What it cites stands in the message itself: rows of message_citations go when
+-- Whom stored answers are about: the conversation's client, those whose sources, claims and patterns an answer tells,
+-- and those who speak the words it cites. What it cites stands in the message itself: rows of message_citations go when
 -- their source is indexed anew.
-CREATE FUNCTION evaluation.list_clients(tenant uuid, message uuid) RETURNS SETOF uuid
+CREATE FUNCTION evaluation.list_clients(tenant uuid, messages uuid[]) RETURNS TABLE (message_id uuid, client_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH answer AS (
-        SELECT s.client_id, m."references" AS facts
+    WITH answers AS (
+        SELECT m.id, s.client_id, m."references" AS facts
         FROM chat.chat_messages m JOIN chat.chat_sessions s ON s.tenant_id = m.tenant_id AND s.id = m.session_id
-        WHERE m.tenant_id = tenant AND m.id = message),
+        WHERE m.tenant_id = tenant AND m.id = ANY (messages)),
     cited AS (
-        SELECT c.* FROM answer a
+        SELECT a.id, c.* FROM answers a
         CROSS JOIN LATERAL jsonb_to_recordset(a.facts -> 'citations')
             AS c (source_id uuid, char_start integer, char_end integer)),
     told AS (
-        SELECT e.id::uuid AS id FROM answer a
+        SELECT a.id, e.item::uuid AS item FROM answers a
         CROSS JOIN LATERAL jsonb_array_elements(a.facts -> 'sentences') AS s (sentence)
-        CROSS JOIN LATERAL jsonb_array_elements_text(s.sentence -> 'evidence') AS e (id))
-    SELECT about.client_id FROM (
-        SELECT client_id FROM answer
-        UNION SELECT t.client_id FROM cited c JOIN rag.transcripts t ON t.tenant_id = tenant AND t.id = c.source_id
-        UNION SELECT d.client_id FROM cited c JOIN rag.documents d ON d.tenant_id = tenant AND d.id = c.source_id
-        UNION SELECT u.id FROM cited c
+        CROSS JOIN LATERAL jsonb_array_elements_text(s.sentence -> 'evidence') AS e (item))
+    SELECT about.id, about.client_id FROM (
+        SELECT a.id, a.client_id FROM answers a
+        UNION SELECT c.id, t.client_id
+        FROM cited c JOIN rag.transcripts t ON t.tenant_id = tenant AND t.id = c.source_id
+        UNION SELECT c.id, d.client_id
+        FROM cited c JOIN rag.documents d ON d.tenant_id = tenant AND d.id = c.source_id
+        UNION SELECT c.id, u.id FROM cited c
         JOIN rag.transcript_segments g ON g.tenant_id = tenant AND g.transcript_id = c.source_id
             AND g.char_start < c.char_end AND g.char_end > c.char_start
         JOIN identity.users u ON u.tenant_id = tenant AND u.id = g.speaker_id AND u.role = 'client'
-        UNION SELECT k.client_id FROM told JOIN evidence.claims k ON k.tenant_id = tenant AND k.id = told.id
-        UNION SELECT p.client_id FROM told JOIN evidence.patterns p ON p.tenant_id = tenant AND p.id = told.id
+        UNION SELECT o.id, k.client_id FROM told o JOIN evidence.claims k ON k.tenant_id = tenant AND k.id = o.item
+        UNION SELECT o.id, p.client_id FROM told o JOIN evidence.patterns p ON p.tenant_id = tenant AND p.id = o.item
     ) about WHERE about.client_id IS NOT NULL
 $$
 
+-- name: list_allowed
+-- Those of the messages that may be studied: answers whose asker allows it, for all or for this one, and so does every
+-- client whom it is about; and what it cites is there as it was.
+CREATE FUNCTION evaluation.list_allowed(tenant uuid, messages uuid[]) RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT m.id FROM chat.chat_messages m
+    WHERE m.tenant_id = tenant AND m.id = ANY (messages) AND m.role = 'assistant'
+      AND (EXISTS (
+          SELECT FROM identity.consents c WHERE c.tenant_id = tenant AND c.user_id = m.user_id
+            AND c.purpose = 'evaluation' AND c.withdrawn_at IS NULL)
+        OR EXISTS (
+          SELECT FROM evidence.feedback f WHERE f.tenant_id = tenant AND f.target_type = 'message'
+            AND f.target_id = m.id AND f.user_id = m.user_id AND f.may_be_studied))
+      AND NOT EXISTS (
+          SELECT FROM evaluation.list_clients(tenant, messages) about
+          WHERE about.message_id = m.id AND about.client_id <> m.user_id AND NOT EXISTS (
+              SELECT FROM identity.consents c WHERE c.tenant_id = tenant AND c.user_id = about.client_id
+                AND c.purpose = 'evaluation' AND c.withdrawn_at IS NULL))
+      AND NOT EXISTS (
+          SELECT FROM jsonb_to_recordset(m."references" -> 'citations') AS c (source_id uuid, content_hash text)
+          WHERE NOT EXISTS (
+              SELECT FROM rag.transcripts t
+              WHERE t.tenant_id = tenant AND t.id = c.source_id AND t.content_hash = c.content_hash)
+            AND NOT EXISTS (
+              SELECT FROM rag.documents d
+              WHERE d.tenant_id = tenant AND d.id = c.source_id AND d.content_hash = c.content_hash))
+$$
+
 -- name: may_study
--- Whoever asked allows it, for all answers or for this one, and so does every client whom the answer is about; and
--- what it cites is there as it was.
 CREATE FUNCTION evaluation.may_study(tenant uuid, message uuid) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (
-        SELECT FROM chat.chat_messages m
-        WHERE m.tenant_id = tenant AND m.id = message AND m.role = 'assistant'
-          AND (evaluation.agrees(tenant, m.user_id) OR EXISTS (
-              SELECT FROM evidence.feedback f WHERE f.tenant_id = tenant AND f.target_type = 'message'
-                AND f.target_id = m.id AND f.user_id = m.user_id AND f.may_be_studied))
-          AND NOT EXISTS (
-              SELECT FROM evaluation.list_clients(tenant, message) AS about (client_id)
-              WHERE about.client_id <> m.user_id AND NOT evaluation.agrees(tenant, about.client_id))
-          AND NOT EXISTS (
-              SELECT FROM jsonb_to_recordset(m."references" -> 'citations') AS c (source_id uuid, content_hash text)
-              WHERE NOT EXISTS (
-                  SELECT FROM rag.transcripts t
-                  WHERE t.tenant_id = tenant AND t.id = c.source_id AND t.content_hash = c.content_hash)
-                AND NOT EXISTS (
-                  SELECT FROM rag.documents d
-                  WHERE d.tenant_id = tenant AND d.id = c.source_id AND d.content_hash = c.content_hash)))
+    SELECT EXISTS (SELECT FROM evaluation.list_allowed(tenant, ARRAY[message]))
 $$
 
 -- name: list_studied
@@ -86,7 +90,9 @@ END $$
 -- name: forget_messages
 CREATE FUNCTION evaluation.forget_messages(tenant uuid, messages uuid[]) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH gone AS (SELECT m AS id FROM unnest(messages) AS m WHERE NOT evaluation.may_study(tenant, m)),
+    WITH gone AS MATERIALIZED (
+        SELECT m AS id FROM unnest(messages) AS m
+        EXCEPT SELECT allowed FROM evaluation.list_allowed(tenant, messages) AS allowed),
     proposals AS (
         DELETE FROM evaluation.case_proposals p USING gone WHERE p.tenant_id = tenant AND p.message_id = gone.id)
     DELETE FROM evaluation.rag_evaluations e USING gone WHERE e.tenant_id = tenant AND e.message_id = gone.id
@@ -95,12 +101,16 @@ $$
 -- name: follow_consent
 CREATE FUNCTION evaluation.follow_consent() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    studied uuid[];
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('study:' || OLD.tenant_id, 0));
+    studied := ARRAY(SELECT k.message_id FROM evaluation.list_studied(OLD.tenant_id) k);
     PERFORM evaluation.forget_messages(OLD.tenant_id, ARRAY(
-        SELECT k.message_id FROM evaluation.list_studied(OLD.tenant_id) k
-        WHERE k.user_id = OLD.user_id
-           OR OLD.user_id IN (SELECT evaluation.list_clients(OLD.tenant_id, k.message_id))));
+        SELECT k.message_id FROM evaluation.list_studied(OLD.tenant_id) k WHERE k.user_id = OLD.user_id
+        UNION
+        SELECT about.message_id FROM evaluation.list_clients(OLD.tenant_id, studied) about
+        WHERE about.client_id = OLD.user_id));
     RETURN NULL;
 END $$
 

@@ -12,7 +12,7 @@ down_revision = "0024"
 
 SQL = read_sql("0025_studied_answers")
 FUNCTIONS = {
-    "agrees": "uuid, uuid", "list_clients": "uuid, uuid", "may_study": "uuid, uuid", "require_allowed": "",
+    "list_clients": "uuid, uuid[]", "list_allowed": "uuid, uuid[]", "may_study": "uuid, uuid", "require_allowed": "",
     "list_studied": "uuid", "forget_messages": "uuid, uuid[]", "follow_consent": "", "follow_feedback": "",
     "follow_source": "",
 }  # fmt: skip
@@ -20,6 +20,14 @@ MESSAGE = "chat.chat_messages(id, created_at)"
 DECIDED = (
     "status", "user_input", "reference", "reference_contexts", "answerable", "decided_by", "decided_at", "reason",
 )  # fmt: skip
+CITES_READABLE = """NOT EXISTS (
+    SELECT FROM chat.chat_messages m
+    CROSS JOIN LATERAL jsonb_to_recordset(m."references" -> 'citations') AS c (source_id uuid)
+    WHERE m.tenant_id = case_proposals.tenant_id AND m.id = case_proposals.message_id
+      AND NOT EXISTS (SELECT FROM rag.transcripts t WHERE t.tenant_id = m.tenant_id AND t.id = c.source_id)
+      AND NOT EXISTS (SELECT FROM rag.documents d WHERE d.tenant_id = m.tenant_id AND d.id = c.source_id))"""
+"""Under the policies of its reader: a case holds words of what it cites, which its asker may have lost the sight of."""
+
 READ = (
     "identity.consents", "evidence.feedback", "chat.chat_messages", "chat.chat_sessions",
     "rag.documents", "rag.transcripts",
@@ -69,7 +77,8 @@ def upgrade() -> None:
     _change_tables()
     for name in FUNCTIONS:
         op.execute(SQL[name])
-    op.execute("GRANT EXECUTE ON FUNCTION evaluation.may_study(uuid, uuid) TO regenesis_app")
+    for name in ("may_study", "list_allowed"):
+        op.execute(f"GRANT EXECUTE ON FUNCTION evaluation.{name}({FUNCTIONS[name]}) TO regenesis_app")
     for table in READ:
         policies.allow(table, "studying", "SELECT", "true", to="regenesis_owner")
     for table in REMOVED:
@@ -95,7 +104,7 @@ def upgrade() -> None:
 def _guard_proposals() -> None:
     table = "evaluation.case_proposals"
     own = f"user_id = {policies.USER}"
-    policies.guard_where(table, own)
+    policies.guard_where(table, f"{own} AND {CITES_READABLE}")
     policies.allow(table, "own_update", "UPDATE", own)
     policies.grant(table, f"SELECT, INSERT, DELETE, UPDATE ({', '.join(DECIDED)})")
     policies.audit_changes(table, "origin", "status")
