@@ -196,7 +196,7 @@ class EvaluationSettings(BaseModel):
     )
     window_hours: float = Field(24, ge=1, le=168, description="hours of a window: what is scored and compared at once")
     drift_band: float = Field(
-        3.5, ge=2, le=10, description="standard errors by which answers may differ from earlier ones before it is told"
+        3.6, ge=2, le=10, description="standard errors by which answers may differ from earlier ones before it is told"
     )
 
     @field_validator("judge_budget_usd", mode="before")

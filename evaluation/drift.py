@@ -8,9 +8,9 @@ that one bad night does not widen it. The centre is the mean of all earlier answ
 of a rare event is 0. Times and costs are compared as shares too, of answers beyond a quantile of the earlier ones, so
 that no single one decides.
 
-Each metric is looked at twice: the newest window alone, for what broke overnight, and the newest seven together, for
-what a window is too small to show. `BAND` is set by simulation (tests/evaluation/test_drift.py holds it): with all
-metrics and both looks together, less than one night in a hundred is told wrongly.
+Each metric is looked at three times: the newest window alone, for what broke overnight, and the newest three and seven
+together, for what a window is too small to show. `BAND` is set by simulation (tests/evaluation/test_drift.py holds it):
+with all metrics and looks together, less than one night in a hundred is told wrongly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 Verdict = Literal["steady", "better", "drifted", "too few"]
 Floats = NDArray[np.float64]
 
-BAND: Final = 3.5
-"""Standard errors of a difference that are still steady, where the spread of windows were known; see `_widen`."""
+BAND: Final = 3.6
+"""Standard errors of a difference that are still steady; more where the spread of windows had to be estimated."""
 WINDOWS: Final = 28
 """Earlier windows that the newest are held against; four weeks, so that weekends are among them."""
-LOOKS: Final = (1, 7)
+LOOKS: Final = (1, 3, 7)
 """How many of the newest windows are taken together."""
 LEAST_NOW: Final = 20
 LEAST_BEFORE: Final = 100
@@ -113,8 +113,8 @@ def _look(metric: str, how: Watched, pairs: Floats, look: int, band: float) -> T
             limit = np.quantile(before, how.quantile)
             now, before = (now > limit).astype(np.float64), (before > limit).astype(np.float64)
             matters = abs(here - was) > how.least * min(was, here)
-        deviation = _standardize(now, before, ages) * (-1 if how.worse == "lower" else 1)
-        if matters and abs(deviation) > _widen(band, windows):
+        deviation = _standardize(now, before, ages, band) * (-1 if how.worse == "lower" else 1)
+        if matters and abs(deviation) > band:
             verdict = "drifted" if deviation > 0 else "better"
     return Trend(
         metric=metric, shown=how.shown, windows=look, before=was, now=here, answers_before=len(before),
@@ -132,7 +132,7 @@ def _is_enough(now: int, before: int, windows: int) -> bool:
     return now >= LEAST_NOW and before >= LEAST_BEFORE and windows >= LEAST_WINDOWS
 
 
-def _standardize(now: Floats, before: Floats, ages: Floats) -> float:
+def _standardize(now: Floats, before: Floats, ages: Floats, band: float) -> float:
     """Return by how many standard errors the values now, from 0 to 1, lie above those before."""
     centre = (before.sum() + 0.5) / (len(before) + 1)
     binomial = centre * (1 - centre)
@@ -144,12 +144,14 @@ def _standardize(now: Floats, before: Floats, ages: Floats) -> float:
     most = CUT * max(1.0, float(MAD_TO_SD * np.median(np.abs(apart))))
     excess = max(1.0, float((np.clip(apart, -most, most) ** 2).mean()))
     error = np.sqrt(spread * excess * (1 / len(now) + 1 / len(before)) / 4)
+    if excess > 1:
+        error *= _widen(band, len(windows))
     return float((_transform(now) - middle) / error)
 
 
 def _widen(band: float, windows: int) -> float:
-    """Return the band for a spread that so few windows tell: Student's quantile, by its expansion's first term."""
-    return band * (1 + (band**2 + 1) / (4 * (windows - 1)))
+    """Return by what to widen a band whose scale so few windows tell, as Student's quantile is wider: first order."""
+    return 1 + (band**2 + 1) / (4 * (windows - 1))
 
 
 def _transform(values: Floats) -> float:

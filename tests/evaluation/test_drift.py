@@ -68,7 +68,7 @@ def list_drifted(scores: dict[str, Any]) -> list[Trend]:
 
 
 def test_steady_answers_are_hardly_ever_told() -> None:
-    """Of 300 nights of nine metrics and two looks, 1 in 100 at most; thousands were simulated to set the band."""
+    """Of 300 nights of nine metrics and three looks, 1 in 100 at most; thousands were simulated to set the band."""
     told = [seed for seed in range(300) if list_drifted(draw(seed))]
     assert len(told) <= 3
 
@@ -92,7 +92,7 @@ def test_the_other_way_is_better_and_is_not_told() -> None:
     assert not any(trend.drifted for trend in trends)
 
 
-def test_every_watched_metric_is_shown_in_both_looks_and_too_little_says_so() -> None:
+def test_every_watched_metric_is_shown_in_every_look_and_too_little_says_so() -> None:
     for scores in ({}, draw(1, answers=LEAST_NOW - 2, nights=NIGHTS), draw(1, nights=4), draw(1, answers=30, nights=4)):
         trends = find_trends(scores)
         assert [(trend.metric, trend.windows) for trend in trends] == [(m, look) for m in WATCHED for look in LOOKS]
@@ -108,7 +108,7 @@ def test_what_never_varied_is_told_when_it_breaks_and_not_for_a_slip() -> None:
     slip = {"cited_sentences": [*steady, *[(0, 1.0)] * 49, (0, 0.5)]}
     broken = {"cited_sentences": [*steady, *[(0, 1.0)] * 40, *[(0, 0.0)] * 10]}
     assert list_drifted(slip) == []
-    assert [trend.metric for trend in list_drifted(broken)] == ["cited_sentences"]
+    assert {trend.metric for trend in list_drifted(broken)} == {"cited_sentences"}
     assert list_drifted({"cost_usd": [(age, 0.0) for age in range(29) for _ in range(50)]}) == []
 
 
@@ -162,11 +162,11 @@ async def test_planted_drift_is_told_once_a_week(organisation: Organisation) -> 
     (payload,), people = await read_alerts(organisation)
     assert people == {organisation.evaluator.user_id, organisation.admin.user_id}
     (told,) = payload["metrics"]
-    assert (told["metric"], told["verdict"], told["windows"]) == ("support", "drifted", 1)
-    assert 0.2 < told["now"] + 0.2 < told["before"]
+    assert (told["metric"], told["verdict"], told["windows"]) == ("support", "drifted", 3)  # the longest look
+    assert told["now"] + 0.05 < told["before"]
     assert set(told) == {"metric", "shown", "windows", "before", "now", "answers_before", "answers", "verdict"}
     again = await watch_scores(organisation.tenant_id, now=now, window=DAY)
-    assert [trend.metric for trend in again.drifted] == ["support"]
+    assert {trend.metric for trend in again.drifted} == {"support"}
     assert (again.told, len((await read_alerts(organisation))[0])) == ([], 1)
     async with tenant_session(organisation.system) as session:
         await session.execute(update(Outbox).where(Outbox.topic == TOPIC).values(created_at=now - 8 * DAY))
