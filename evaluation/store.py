@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.errors import NotFound
 from db.models import DatasetCase, Experiment, RagEvaluation, RagMetric
 from domain.identity import bound_tenant
+from evaluation.code_version import hash_code
 from evaluation.datasets import StoredSuite
 from evaluation.records import BY_JUDGE, CaseResult, Cited, Response
 from evaluation.suites import Suite
@@ -31,8 +32,10 @@ async def open_experiment(
     session: AsyncSession, suite: Suite, stored: StoredSuite, *, user_id: UUID, config: Mapping[str, Any],
     repeats: int, budget_usd: Decimal | None, forecast_usd: Decimal | None, anew: bool, flow_run_id: UUID | None = None,
 ) -> UUID:  # fmt: skip
-    """Return the run of this suite that broke off under the same configuration, set going again, else a new one."""
-    config_hash = hashlib.sha256(orjson.dumps(config, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    """Return the run of this suite that broke off under the same configuration and code, going again, else a new one."""
+    # other code is another run: half of its answers from before and half from after a change would tell of neither
+    decides = {**config, "code": hash_code()}
+    config_hash = hashlib.sha256(orjson.dumps(decides, option=orjson.OPT_SORT_KEYS)).hexdigest()
     if not anew:
         begun = await session.scalar(
             select(Experiment).where(

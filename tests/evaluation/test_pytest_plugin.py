@@ -95,4 +95,6 @@ def test_rules_decide_where_there_are_any(project: Project) -> None:
 
 
 def test_a_run_that_is_not_whole_fails(project: Project) -> None:
-    project.run(0.9, status="over_budget").assert_outcomes(failed=1)
+    broken_off = project.run(0.9, status="over_budget")
+    broken_off.assert_outcomes(failed=1)
+    broken_off.stdout.fnmatch_lines(["*The run is not whole: over budget.*"])
