@@ -114,8 +114,8 @@ class JudgeServer(ModelServer):
         return (Decimal(read_usd) * read + Decimal(written_usd) * written) / 1_000_000
 
     def _answer(self, prompt: str) -> Reply:
-        """Return the first sentence of the first passage, cited."""
-        found = re.search(r"Passage \[1\]\n<<\w+>>\n\(.*\)\n(.+?[.?!])(?=\s)", prompt)
+        """Return the first sentence of the first passage without its speaker, cited."""
+        found = re.search(r"Passage \[1\]\n<<\w+>>\n\(.*\)\n(?:[^\n:]{1,40}: )?(.+?[.?!])(?=\s)", prompt)
         text = f"{found[1]} [1]" if found else "NOT FOUND"
         tokens = len(prompt) // 4, len(text) // 4
         self.charged.append(tokens)
