@@ -32,7 +32,7 @@ async def open_experiment(
     session: AsyncSession, suite: Suite, stored: StoredSuite, *, user_id: UUID, config: Mapping[str, Any],
     repeats: int, budget_usd: Decimal | None, forecast_usd: Decimal | None, anew: bool, flow_run_id: UUID | None = None,
 ) -> UUID:  # fmt: skip
-    """Return the run of this suite that broke off under the same configuration and code, going again, else a new one."""
+    """Return the run of this suite that broke off under the same configuration and code, to go on, else a new one."""
     # other code is another run: half of its answers from before and half from after a change would tell of neither
     decides = {**config, "code": hash_code()}
     config_hash = hashlib.sha256(orjson.dumps(decides, option=orjson.OPT_SORT_KEYS)).hexdigest()
