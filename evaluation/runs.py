@@ -82,8 +82,10 @@ class RunRow:
     """Of the suite, as it was run last: its rules, its budget."""
 
 
-def select_runs(suite: str | None = None, status: str | None = None) -> Select[Any]:
-    """Return the runs, of this suite or with this status; order by `(Experiment.started_at, Experiment.id)`."""
+def select_runs(
+    suite: str | None = None, status: str | None = None, flow_run_id: UUID | None = None
+) -> Select[Any]:  # fmt: skip
+    """Return the runs that are as given; order by `(Experiment.started_at, Experiment.id)`."""
     counted = (
         func.evaluation.count_answers(Experiment.id)
         .table_valued(column("answers", BigInteger), column("failed", BigInteger)).lateral("counted")
@@ -99,6 +101,8 @@ def select_runs(suite: str | None = None, status: str | None = None) -> Select[A
     )  # fmt: skip
     if suite is not None:
         query = query.where(Experiment.suite == suite)
+    if flow_run_id is not None:
+        query = query.where(Experiment.flow_run_id == flow_run_id)
     return query if status is None else query.where(Experiment.status == status)
 
 

@@ -83,12 +83,13 @@ async def list_evaluations(
     session: SessionDep,
     suite: Annotated[str | None, Query(max_length=100, description="only of this suite")] = None,
     run_status: Annotated[RunStatus | None, Query(alias="status", description="only with this status")] = None,
+    flow_run_id: Annotated[UUID | None, Query(alias="flow_run", description="what this flow run began")] = None,
     limit: LimitQuery = 50,
     cursor: CursorQuery = None,
 ) -> Page[EvaluationOut]:
     """List runs of suites, the newest first."""
     order = (Experiment.started_at, Experiment.id)
-    query = select_runs(suite, run_status)
+    query = select_runs(suite, run_status, flow_run_id)
     rows, more = await fetch_page(session, query, order=order, limit=limit, cursor=cursor)
     return Page(items=[EvaluationOut.model_validate(row) for row in rows], next_cursor=more)
 

@@ -56,7 +56,8 @@ async def evaluate(people: Organisation, *cases: Case, **more: Any) -> RunReport
 
 async def test_runs_are_listed_and_summed_up_by_slice(people: Organisation, connect: Connect) -> None:
     first = await evaluate(people)
-    second = await evaluate(people, *CASES[:2], judge=DearJudge(), budget_usd=None)
+    flow_run_id = uuid4()
+    second = await evaluate(people, *CASES[:2], judge=DearJudge(), flow_run_id=flow_run_id)
     page = await read(connect, "?limit=1")
     rest = await read(connect, f"?limit=1&cursor={page['next_cursor']}", "admin")
     listed = [*page["items"], *rest["items"]]
@@ -64,6 +65,8 @@ async def test_runs_are_listed_and_summed_up_by_slice(people: Organisation, conn
         (str(second.experiment_id), 2, 0, 2), (str(first.experiment_id), 13, 0, 1),
     ]  # fmt: skip
     assert rest["next_cursor"] is None
+    begun = (await read(connect, f"?flow_run={flow_run_id}"))["items"]
+    assert [(one["id"], one["flow_run_id"]) for one in begun] == [(str(second.experiment_id), str(flow_run_id))]
     assert (await read(connect, "?suite=large"))["items"] == []
     assert (await read(connect, "?status=running"))["items"] == []
     assert len((await read(connect, "?suite=small&status=completed"))["items"]) == 2
