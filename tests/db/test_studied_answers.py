@@ -215,7 +215,6 @@ async def _erase_source(world: World) -> None:
 
 
 async def _change_source(world: World) -> None:
-    await _erase_source(world)
     turns = [*TURNS[:2], ("coach", "Very good.")]
     await store_session(world.people, turns, client=world.people.client_b, again=world.second)
 
