@@ -10,7 +10,8 @@ that no single one decides.
 
 Each metric is looked at three times: the newest window alone, for what broke overnight, and the newest three and seven
 together, for what a window is too small to show. `BAND` is set by simulation (tests/evaluation/test_drift.py holds it):
-with all metrics and looks together, less than one night in a hundred is told wrongly.
+with all metrics and looks together, of nights that vary by a fifth about one in a thousand is told wrongly, and one in
+a hundred where refusals swing by two fifths and times by a quarter from night to night.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,8 +62,8 @@ WATCHED: Final[Mapping[str, Watched]] = {
     "faithfulness": Watched("lower", 0.03),
     "response_relevancy": Watched("lower", 0.03),
     "refused": Watched("higher", 0.03),
-    "total_ms": Watched("higher", 0.1, quantile=0.95, shown="p95"),
-    "cost_usd": Watched("higher", 0.1, quantile=0.75),
+    "total_ms": Watched("higher", 0.25, quantile=0.95, shown="p95"),
+    "cost_usd": Watched("higher", 0.25, quantile=0.75),
 }
 """What is watched; the order is that of the table."""
 
