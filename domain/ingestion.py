@@ -1,28 +1,25 @@
 """What is known of every object that was ever ingested: where it came from, what became of it, and each try."""
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, any_, bindparam, func, literal, select, text, update
+from sqlalchemy import ARRAY, ColumnElement, any_, bindparam, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from core.errors import Conflict
+from db.holds import hold
 from db.models import DataSource, IngestedObject, IngestionAttempt, User
-from db.session import app_engine
 from domain.identity import bound_tenant
 
 Stage = Literal["read", "parse", "chunk", "embed", "index"]
 
 Value = TypeVar("Value", str, UUID)
-
-LOCK_POLL_S = 1.0
 
 
 class SourceBusy(Conflict):
@@ -57,25 +54,10 @@ class StageEnd:
     error: str | None = None
 
 
-@asynccontextmanager
-async def hold_source(tenant_id: UUID, uri: str, *, wait_s: float = 300) -> AsyncIterator[None]:
-    """Keep every other run off this source of this tenant; raises `SourceBusy` after waiting so long.
-
-    The database drops the lock by itself when this process dies. It is held by a connection of its own outside
-    of any transaction, as a run may take hours.
-    """
-    key = {"key": f"regenesis.ingest/{tenant_id}/{uri}"}
-    async with app_engine().connect() as plain:
-        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
-        deadline = asyncio.get_running_loop().time() + wait_s
-        while not await connection.scalar(text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key):
-            if asyncio.get_running_loop().time() >= deadline:
-                raise SourceBusy(f"Another run is ingesting {uri}; wait for it to finish, then start again.")
-            await asyncio.sleep(LOCK_POLL_S)
-        try:
-            yield
-        finally:
-            await connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+def hold_source(tenant_id: UUID, uri: str, *, wait_s: float = 300) -> AbstractAsyncContextManager[None]:
+    """Keep every other run off this source of this tenant; raises `SourceBusy` after waiting so long."""
+    busy = SourceBusy(f"Another run is ingesting {uri}; wait for it to finish, then start again.")
+    return hold(tenant_id, uri, busy=busy, wait_s=wait_s)
 
 
 async def ensure_source(session: AsyncSession, uri: str) -> UUID:

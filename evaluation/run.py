@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from core.errors import AppError, Invalid
+from core.errors import AppError, Conflict, Invalid
 from core.logging import get_logger
+from db.holds import hold
 from db.session import Principal, tenant_session
 from domain.identity import get_principal
 from evaluation.ask import ask
@@ -18,7 +19,14 @@ from evaluation.datasets import CasesWithdrawn, store_suite
 from evaluation.keeping import keeping
 from evaluation.metrics import flag_answer, score_answer, score_failure
 from evaluation.records import BY_JUDGE, BY_REFERENCE, CaseResult, Response, get_worst
-from evaluation.store import Status, close_experiment, load_results, open_experiment, store_results
+from evaluation.store import (
+    Status,
+    close_experiment,
+    load_results,
+    name_experiment,
+    open_experiment,
+    store_results,
+)
 from evaluation.suites import Case, Suite
 from rag.answer import Assistant
 from rag.answer_models import list_models
@@ -38,6 +46,10 @@ _log = get_logger("evaluation")
 
 class PriceUnknown(Invalid):
     """The price of a model that answers or judges is not known, so no budget can be promised; run it without one."""
+
+
+class RunUnderWay(Conflict):
+    """Another process went on with this very run a moment before; start again, and it is a run of its own."""
 
 
 class EmptySuite(Invalid):
@@ -149,17 +161,18 @@ async def run_suite(
         async with tenant_session(system) as session:
             await store_results(session, experiment_id, stored, people, results)
 
-    try:
-        told(len(before), len(before) + len(todo))
-        async with keeping(store) as keeper, aclosing(run.ask_all(todo)) as coming:
-            async for result in coming:
-                keeper.keep(result)
-                run.results.append(result)
-                told(len(run.results), len(before) + len(todo))
-        status = "over_budget" if run.over_budget else "completed"
-    finally:
-        async with tenant_session(system) as session:
-            await close_experiment(session, experiment_id, status, cost_usd=run.cost_usd)
+    async with hold(system.tenant_id, name_experiment(experiment_id), busy=RunUnderWay()):
+        try:
+            told(len(before), len(before) + len(todo))
+            async with keeping(store) as keeper, aclosing(run.ask_all(todo)) as coming:
+                async for result in coming:
+                    keeper.keep(result)
+                    run.results.append(result)
+                    told(len(run.results), len(before) + len(todo))
+            status = "over_budget" if run.over_budget else "completed"
+        finally:
+            async with tenant_session(system) as session:
+                await close_experiment(session, experiment_id, status, cost_usd=run.cost_usd)
     order = {case.id: place for place, case in enumerate(cases)}
     results = sorted(run.results, key=lambda one: (order.get(one.case_id, len(order)), one.repeat))
     return RunReport(
@@ -239,7 +252,7 @@ class _Run:
         try:
             reader = self.askers[self.suite.get_asker(case)]
             response = await ask(self.assistant, reader, case.user_input, now=case.asked_at or self.suite.asked_at)
-            scores = await score_answer(case, response, self.assistant.get_embedder(reader.tenant_id))
+            scores = await score_answer(case, response, self.assistant.find_embedder(reader.tenant_id))
         except AppError as error:
             _log.warning("case_failed", case=case.id, error=error.code)
             scores = score_failure(case)

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import NotFound
+from db.holds import is_held
 from db.models import DatasetCase, Experiment, RagEvaluation, RagMetric
 from domain.identity import bound_tenant
 from evaluation.code_version import hash_code
@@ -28,14 +29,23 @@ class ExperimentNotFound(NotFound):
     """There is no such run; `regenesis eval list` shows the runs there are."""
 
 
+def name_experiment(experiment_id: UUID) -> str:
+    """Return what whoever runs it holds (db/holds.py)."""
+    return f"experiment:{experiment_id}"
+
+
 async def open_experiment(
     session: AsyncSession, suite: Suite, stored: StoredSuite, *, user_id: UUID, config: Mapping[str, Any],
     repeats: int, budget_usd: Decimal | None, forecast_usd: Decimal | None, anew: bool, flow_run_id: UUID | None = None,
 ) -> UUID:  # fmt: skip
-    """Return the run of this suite that broke off under the same configuration and code, to go on, else a new one."""
+    """Return the run of this suite that broke off under the same configuration and code, to go on, else a new one.
+
+    One that somebody is running at this moment is left to them.
+    """
     # other code is another run: half of its answers from before and half from after a change would tell of neither
     decides = {**config, "code": hash_code()}
     config_hash = hashlib.sha256(orjson.dumps(decides, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    tenant = await bound_tenant(session)
     if not anew:
         begun = await session.scalar(
             select(Experiment).where(
@@ -43,14 +53,14 @@ async def open_experiment(
                 Experiment.repeats == repeats, Experiment.status.in_(("running", "interrupted", "over_budget")),
             ).order_by(Experiment.started_at.desc()).limit(1).with_for_update()
         )  # fmt: skip
-        if begun is not None:
+        if begun is not None and not await is_held(session, tenant, name_experiment(begun.id)):
             begun.status, begun.budget_usd, begun.forecast_usd = "running", budget_usd, forecast_usd
             begun.flow_run_id = flow_run_id
             return begun.id
     experiment_id = uuid4()
     session.add(
         Experiment(
-            tenant_id=await bound_tenant(session),
+            tenant_id=tenant,
             id=experiment_id,
             suite=suite.name,
             dataset_id=stored.dataset_id,

@@ -45,7 +45,7 @@ class Assistant:
     memory: VectorMemory = field(default_factory=VectorMemory, compare=False, repr=False)
     """The vectors of sentences that were compared lately."""
 
-    def get_embedder(self, tenant_id: UUID) -> Embedder | None:
+    def find_embedder(self, tenant_id: UUID) -> Embedder | None:
         """Return the embedder for one tenant's texts, which embeds none twice within some minutes."""
         return RememberingEmbedder(self.embedder, self.memory, tenant_id) if self.embedder is not None else None
 
@@ -82,7 +82,7 @@ class Run:
     @property
     def embedder(self) -> Embedder | None:
         """The embedder of its reader's tenant, None where only words are searched."""
-        return self.assistant.get_embedder(self.reader.tenant_id)
+        return self.assistant.find_embedder(self.reader.tenant_id)
 
     def take(self, synthesis: Synthesis) -> tuple[AnswerSentence, ...]:
         """Make this the answer and return its sentences."""

@@ -1,5 +1,6 @@
 """A suite from end to end on a small organisation: what is stored, resumed, stopped, and caught as a regression."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -151,6 +152,22 @@ async def test_a_run_that_broke_off_goes_on(people: Organisation, monkeypatch: p
     assert sorted(one.case_id for one in report.results) == sorted(case.id for case in suite.loaded)
     other = await run(people, suite, Assistant(EMBEDDER, top_k=3))
     assert other.resumed == 0
+
+
+async def test_a_run_under_way_elsewhere_is_left_alone(people: Organisation) -> None:
+    suite = make_suite()
+    others: list[asyncio.Task[RunReport]] = []
+
+    def begin_another(_done: int, _whole: int) -> None:
+        if not others:
+            others.append(asyncio.create_task(run(people, suite)))
+
+    first = await run(people, suite, told=begin_another)
+    second = await others[0]
+    assert first.experiment_id != second.experiment_id
+    assert (first.resumed, second.resumed) == (0, 0)
+    assert (first.status, second.status) == ("completed", "completed")
+    assert len(first.results) == len(second.results) == len(suite.loaded)
 
 
 async def test_a_case_that_fails_is_counted_as_worst_and_the_rest_go_on(people: Organisation) -> None:

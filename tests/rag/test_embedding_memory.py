@@ -80,4 +80,4 @@ async def test_blank_texts_are_refused_by_their_place() -> None:
 
 
 def test_an_assistant_without_embedder_has_none_for_a_tenant() -> None:
-    assert Assistant(None).get_embedder(TENANT) is None
+    assert Assistant(None).find_embedder(TENANT) is None
