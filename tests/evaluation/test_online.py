@@ -247,7 +247,7 @@ async def test_a_withdrawal_waits_for_a_score_that_is_being_stored_and_removes_i
     async with tenant_session(organisation.system) as session:
         await session.execute(insert, {"id": stored.message_id})
         waiting = asyncio.create_task(withdraw())
-        while not await count_waiting_locks(organisation):  # noqa: ASYNC110  # another process's lock has no event
+        while not (waiting.done() or await count_waiting_locks(organisation)):  # noqa: ASYNC110  # another process's lock has no event
             await asyncio.sleep(0.02)
     await waiting
     assert await read(organisation) == []
