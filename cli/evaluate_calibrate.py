@@ -77,7 +77,7 @@ async def _calibrate(folder: Path, chosen: str, limit: int | None, budget: Decim
     async with AsyncExitStack() as exits:
         scorers = list_scorers(embedder)
         if chosen == RAGAS:
-            judge = RagasJudge(settings.llm, embedder, cache=settings.home / "judgements")
+            judge = RagasJudge(settings.judging_model, embedder, cache=settings.home / "judgements")
             await exits.enter_async_context(aclosing(judge))
             scorers = {judge.name: build_judge_scorer(judge)}
         elif chosen:

@@ -225,7 +225,7 @@ async def _run(
         chosen = None
         if judge:
             kept = settings.home / "judgements"
-            chosen = await exits.enter_async_context(aclosing(RagasJudge(settings.llm, embedder, cache=kept)))
+            chosen = await exits.enter_async_context(aclosing(RagasJudge(settings.judging_model, embedder, cache=kept)))
         progress = exits.enter_context(Progress(*columns, console=get_console(stderr=True), transient=True))
         bar = progress.add_task(suite.name, total=None)
         return await run_suite(

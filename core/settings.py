@@ -112,6 +112,12 @@ class ModelSettings(BaseModel):
     max_tokens: int = Field(1024, ge=16, le=32_768, description="tokens of an answer at most")
 
 
+class JudgeSettings(ModelSettings):
+    """The language model that judges answers in evaluations, best another than wrote them."""
+
+    model: str | None = Field(None, description="model name; unset: the assistant's own model judges")
+
+
 class EmbeddingSettings(BaseModel):
     """The model that turns text into vectors."""
 
@@ -226,6 +232,7 @@ class Settings(BaseSettings):
     crypto: CryptoSettings = Field(default_factory=CryptoSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
     llm: ModelSettings = Field(default_factory=ModelSettings)
+    judge: JudgeSettings = Field(default_factory=JudgeSettings)
     embedding: EmbeddingSettings = Field(default_factory=EmbeddingSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
@@ -242,6 +249,11 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @property
+    def judging_model(self) -> ModelSettings:
+        """The model that judges answers: its own, else the assistant's."""
+        return self.judge if self.judge.model else self.llm
 
     @property
     def storage_url(self) -> str:

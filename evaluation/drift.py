@@ -11,7 +11,7 @@ that no single one decides.
 Each metric is looked at three times: the newest window alone, for what broke overnight, and the newest three and seven
 together, for what a window is too small to show. `BAND` is set by simulation (tests/evaluation/test_drift.py holds it):
 with all metrics and looks together, of nights that vary by a fifth about one in a thousand is told wrongly, and one in
-a hundred where refusals swing by two fifths and times by a quarter from night to night.
+seventy where refusals swing by two fifths and times by a quarter from night to night.
 """
 
 from collections.abc import Mapping, Sequence

@@ -68,7 +68,7 @@ _spent: ContextVar[list[Usage] | None] = ContextVar("_spent", default=None)
 
 
 class NoJudge(Invalid):
-    """No model is set to judge with; set REGENESIS_LLM__BASE_URL, REGENESIS_LLM__API_KEY and REGENESIS_LLM__MODEL."""
+    """No model is set to judge with; set REGENESIS_JUDGE__BASE_URL, __API_KEY and __MODEL, or REGENESIS_LLM__MODEL."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,8 @@ def bound_cost(model: ModelSettings, case: Case, response: Response) -> Decimal 
 
 
 async def _find_model(system: Principal, settings: Settings) -> ModelSettings | None:
+    if settings.judge.model:
+        return settings.judge
     async with tenant_session(system) as session:
         models = await list_models(session, settings.llm)
     if not models:

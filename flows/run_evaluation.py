@@ -137,7 +137,7 @@ async def _run(
         chosen = None
         if (judge or suite.judge) == "ragas":
             kept = settings.home / "judgements"
-            chosen = await exits.enter_async_context(aclosing(RagasJudge(settings.llm, embedder, cache=kept)))
+            chosen = await exits.enter_async_context(aclosing(RagasJudge(settings.judging_model, embedder, cache=kept)))
         async with tenant_session(system) as session:
             version = await get_version(session, suite.cases)
             expected = await forecast_suite(session, version, model=settings.llm, judge=chosen, **limits)

@@ -39,6 +39,7 @@ from api.schemas.evaluations import (
     show_suite,
 )
 from core.errors import Invalid
+from core.settings import ModelSettings
 from db.models import Dataset, Experiment
 from db.session import Principal, tenant_session
 from evaluation.compare import UnusableRule, find_flaky, list_unjudged, parse_rule, summarize
@@ -108,7 +109,7 @@ async def start_evaluation(
     """
     for rule in body.fail_on or ():
         parse_rule(rule)
-    expected = await _forecast(principal, assistant, body)
+    expected = await _forecast(principal, assistant, settings.judging_model, body)
     if body.baseline_id is not None:
         async with tenant_session(principal) as session:
             _require_same(expected.suite, await get_run(session, body.baseline_id))
@@ -124,6 +125,7 @@ async def forecast_evaluation(
     *,
     principal: PrincipalDep,
     assistant: AssistantDep,
+    settings: SettingsDep,
     suite: Annotated[SuiteName, Query(description="`name` or `name@version`")],
     repeats: Annotated[int | None, Query(ge=1, le=100)] = None,
     limit: Annotated[int | None, Query(ge=1, le=20_000, description="ask the first cases only")] = None,
@@ -132,7 +134,7 @@ async def forecast_evaluation(
 ) -> ForecastOut:
     """Tell what a run would cost, and whether it fits the budgets there are, without starting it."""
     asked = EvaluationIn(suite=suite, repeats=repeats, limit=limit, budget_usd=budget_usd, judge=judge)
-    return ForecastOut.model_validate(await _forecast(principal, assistant, asked))
+    return ForecastOut.model_validate(await _forecast(principal, assistant, settings.judging_model, asked))
 
 
 @router.get("/suites", operation_id="listEvaluationSuites", responses=list_problem_responses())
@@ -214,7 +216,9 @@ async def read_report(
     return Response(content, media_type=MEDIA[kind], headers=headers)
 
 
-async def _forecast(principal: Principal, assistant: Assistant, asked: EvaluationIn) -> SuiteForecast:
+async def _forecast(
+    principal: Principal, assistant: Assistant, judging: ModelSettings, asked: EvaluationIn
+) -> SuiteForecast:
     """Forecast as the pipelines, which know what the month has cost; the caller's role was asked for before."""
     async with tenant_session(principal.as_system(), asked_by=principal) as session:
         version = await get_version(session, asked.suite)
@@ -222,7 +226,7 @@ async def _forecast(principal: Principal, assistant: Assistant, asked: Evaluatio
         if (asked.judge or version.settings.get("judge")) == "ragas":
             if assistant.embedder is None:
                 raise NoJudge
-            judge = RagasJudge(assistant.model, assistant.embedder)
+            judge = RagasJudge(judging, assistant.embedder)
         return await forecast_suite(
             session, version, model=assistant.model, judge=judge, repeats=asked.repeats, limit=asked.limit,
             budget_usd=None if asked.budget_usd is None else Decimal(str(asked.budget_usd)),

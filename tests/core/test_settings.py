@@ -59,3 +59,12 @@ def test_root_keeps_postgres_out_of_a_private_home(monkeypatch: pytest.MonkeyPat
     assert not folder.is_relative_to(private)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert Settings().postgres_folder == private / "postgres"
+
+
+def test_the_assistants_model_judges_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGENESIS_LLM__MODEL", "writer")
+    assert Settings().judging_model.model == "writer"
+    monkeypatch.setenv("REGENESIS_JUDGE__MODEL", "judge")
+    monkeypatch.setenv("REGENESIS_JUDGE__BASE_URL", "http://judge.example/v1")
+    chosen = Settings().judging_model
+    assert (chosen.model, chosen.base_url) == ("judge", "http://judge.example/v1")
