@@ -27,7 +27,7 @@ def show_run(console: "Console", report: "RunReport") -> None:
 
     from evaluation.compare import WHOLE, find_flaky, say_unjudged, summarize
     from evaluation.latency import measure_latencies
-    from evaluation.records import EFFORT
+    from evaluation.records import EFFORT, LATENCIES
 
     summary = summarize(report.results)
     groups = [name for name in summary if name != WHOLE and name.startswith("answerable=")]
@@ -36,6 +36,8 @@ def show_run(console: "Console", report: "RunReport") -> None:
     for heading in ("all", *groups):
         table.add_column(heading, justify="right")
     for metric in summary.get(WHOLE, {}):
+        if metric in LATENCIES:  # in a table of their own, as no mean tells them
+            continue
         values = (summary[group].get(metric) for group in (WHOLE, *groups))
         table.add_row(metric, *(_show(one, effort=metric in EFFORT) for one in values))
     answers = f"{len(report.results):,} answers" + (
@@ -62,7 +64,7 @@ def show_comparison(console: "Console", comparison: "Comparison") -> None:
     from rich.table import Table
 
     from evaluation.compare import WHOLE
-    from evaluation.records import EFFORT
+    from evaluation.records import EFFORT, LATENCIES
 
     table = Table(box=None, pad_edge=False)
     for heading in ("against the baseline", "slice"):
@@ -70,7 +72,7 @@ def show_comparison(console: "Console", comparison: "Comparison") -> None:
     for heading in ("cases", "before", "after", "difference", ""):
         table.add_column(heading, justify="right")
     for one in comparison.changes:
-        if one.group != WHOLE and not (one.worse or one.better):
+        if one.metric in LATENCIES or (one.group != WHOLE and not (one.worse or one.better)):
             continue
         digits = 1 if one.metric in EFFORT else 3
         step = one.difference

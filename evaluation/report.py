@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from evaluation.compare import WHOLE, Change, Comparison, find_flaky, say_unjudged, summarize
 from evaluation.latency import Latency
-from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult
+from evaluation.records import EFFORT, LATENCIES, LOWER_IS_BETTER, QUALITY, CaseResult
 from evaluation.report_plots import plot_cost, plot_distribution, plot_slices, plot_times
 from evaluation.retrieval_metrics import Interval
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 WORST: Final = 12
 """Answers shown whole; the page is for reading, the JSON for everything."""
 MOST_SLICES: Final = 24
+SCORED: Final = tuple(name for name in (*QUALITY, *EFFORT) if name not in LATENCIES)
+"""What is told by its mean; times are told by percentiles."""
 HEADLINES: Final = ("faithfulness", "support", "citation_recall", "context_recall", "claim_coverage", "refusal_correct")
 """What is plotted by slice, as far as it was scored, the judge's first."""
 
@@ -111,14 +113,7 @@ def render_markdown(report: ReportInput) -> str:
     """Return the run's scores, changes and broken rules as Markdown, for a pull request or a flow's artifact."""
     lines = [f"# {report.suite}", "", f"{len(report.results):,} answers, cost {report.cost}, run `{report.run}`.", ""]
     lines += [f"- ✗ {sentence}" for sentence in report.broken] or ["No rule is broken."]
-    lines += ["", "| metric | mean | 95 % interval | change |", "|---|---|---|---|"]
-    for row in list_rows(summarize(report.results)[WHOLE], report.comparison):
-        lines.append(f"| {row.name} | {row.shown} | {row.interval} | {row.change_shown or '–'} |")
-    if times := list_latency_rows(report):
-        lines += ["", "## Time by stage, ms", "| stage | p50 | change | p95 | change |", "|---|---|---|---|---|"]
-        for time in times:
-            cells = (cell or "–" for pair in zip(time.shown, time.changes, strict=True) for cell in pair)
-            lines.append(f"| {time.name} | {' | '.join(cells)} |")
+    lines += write_tables(report)
     failed = [one for one in report.results if one.status == "failed"]
     if failed:
         lines += [
@@ -135,10 +130,25 @@ def render_markdown(report: ReportInput) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_tables(report: ReportInput) -> list[str]:
+    """Return the lines of two Markdown tables: every metric over all cases, and the times by stage."""
+    lines = ["", "| metric | mean | 95 % interval | change |", "|---|--:|---|--:|"]
+    lines += [
+        f"| {row.name} | {row.shown} | {row.interval} | {row.change_shown or '–'} |"
+        for row in list_rows(summarize(report.results)[WHOLE], report.comparison)
+    ]
+    if times := list_latency_rows(report):
+        lines += ["", "## Time by stage, ms", "| stage | p50 | change | p95 | change |", "|---|--:|--:|--:|--:|"]
+        for time in times:
+            cells = (cell or "–" for pair in zip(time.shown, time.changes, strict=True) for cell in pair)
+            lines.append(f"| {time.name} | {' | '.join(cells)} |")
+    return lines
+
+
 def list_rows(means: Mapping[str, Interval], comparison: Comparison | None) -> list[MetricRow]:
-    """Return the metrics that were scored, quality first, each with its change against the baseline."""
+    """Return the metrics that were scored but for times, quality first, each with its change against the baseline."""
     changes = {one.metric: one for one in comparison.changes if one.group == WHOLE} if comparison else {}
-    return [_write_row(name, means[name], changes.get(name)) for name in (*QUALITY, *EFFORT) if name in means]
+    return [_write_row(name, means[name], changes.get(name)) for name in SCORED if name in means]
 
 
 def list_latency_rows(report: ReportInput) -> list[LatencyRow]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 
-from evaluation.compare import WHOLE, list_unjudged, summarize
+from evaluation.compare import list_unjudged
 from evaluation.forecast import SuiteForecast
 from evaluation.records import CaseResult
-from evaluation.report import ReportInput, list_rows
+from evaluation.report import ReportInput, write_tables
 
 MOST_ROWS = 200  # Prefect's pages get slow beyond a thousand lines
 
@@ -34,10 +34,7 @@ def describe_scores(report: ReportInput) -> str:
     said = f"{len(report.results):,} answers to {cases:,} questions, cost {report.cost}."
     lines = [f"# {report.suite}", "", said, ""]
     lines += [f"- ✗ {sentence}" for sentence in report.broken] or ["No rule is broken."]
-    lines += ["", "| metric | mean | 95 % interval | change |", "|---|--:|---|--:|"]
-    for row in list_rows(summarize(report.results)[WHOLE], report.comparison):
-        lines.append(f"| {row.name} | {row.shown} | {row.interval} | {row.change_shown or '–'} |")
-    return "\n".join(lines)
+    return "\n".join(lines + write_tables(report))
 
 
 def describe_cases(report: ReportInput) -> str:
