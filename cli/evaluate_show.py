@@ -81,7 +81,7 @@ def show_comparison(console: "Console", comparison: "Comparison") -> None:
             verdict += f" [red]not judged: {one.unjudged_before} → {one.unjudged_after}[/]"
         table.add_row(
             one.metric, escape(one.group), f"{one.cases:,}", f"{one.before:.{digits}f}", f"{one.after:.{digits}f}",
-            f"{step.mean:+.{digits}f} [dim]{step.low:+.{digits}f} to {step.high:+.{digits}f}[/]", verdict,
+            f"{step.mean:+z.{digits}f} [dim]{step.low:+z.{digits}f} to {step.high:+z.{digits}f}[/]", verdict,
         )  # fmt: skip
     console.print(table)
     _show_latency_changes(console, comparison.latencies)
@@ -143,7 +143,7 @@ def _show_latency_changes(console: "Console", latencies: "Sequence[LatencyChange
 
 
 def _show_step(step: "Interval") -> str:
-    return f"{step.mean:+,.1f} [dim]{step.low:+,.1f} to {step.high:+,.1f}[/]"
+    return f"{step.mean:+z,.1f} [dim]{step.low:+z,.1f} to {step.high:+z,.1f}[/]"
 
 
 def _show(interval: "Interval | None", *, effort: bool) -> str:

@@ -359,5 +359,5 @@ def _say_fall(change: Change) -> str:
 def _say_difference(change: Change) -> str:
     step = change.difference
     lost = f", {change.unjudged_after} of them not judged" if change.unjudged_after else ""
-    sure = f"95 % interval {step.low:+.3f} to {step.high:+.3f}, p = {change.chance:.2g}"
-    return f"({step.mean:+.3f}, {sure}, {change.cases} cases{lost})"
+    sure = f"95 % interval {step.low:+z.3f} to {step.high:+z.3f}, p = {change.chance:.2g}"
+    return f"({step.mean:+z.3f}, {sure}, {change.cases} cases{lost})"

@@ -173,7 +173,7 @@ def _span(interval: Interval, sign: str = "") -> str:
 
 
 def _step(interval: Interval) -> str:
-    return f"{interval.mean:+,.1f} ({_span(interval, '+')})"
+    return f"{interval.mean:+z,.1f} ({_span(interval, '+')})"
 
 
 def list_worst(results: Sequence[CaseResult]) -> list[CaseResult]:
@@ -193,7 +193,7 @@ def _write_row(name: str, interval: Interval, change: Change | None) -> MetricRo
     return MetricRow(
         name=name, meaning=MEANINGS[name], shown=f"{interval.mean:,.{digits}f}",
         interval=f"{interval.low:,.{digits}f} to {interval.high:,.{digits}f}", change=change,
-        change_shown=f"{change.difference.mean:+.{digits}f}" if change else "",
+        change_shown=f"{change.difference.mean:+z.{digits}f}" if change else "",
         share=None if name in EFFORT else min(max(interval.mean, 0.0), 1.0),
     )  # fmt: skip
 
