@@ -1,8 +1,8 @@
 """Scores stored answers, of those whose people allow it: what words alone can tell, and a judge where there is budget.
 
-Nobody's words are copied. A score links to its message, where whoever asked reads them as far as they still may; so
-there is one place to erase, and one to withhold. Each answer is read as whoever asked for it, at this moment: what they
-may no longer see is not scored either.
+Of the words only the question is copied, for whoever asked it. A score links to its message, where they read the answer
+as far as they still may; so there is one place to erase, and one to withhold. Each answer is read as whoever asked for
+it, at this moment: what they may no longer see is not scored either.
 """
 
 from collections.abc import Callable, Mapping
