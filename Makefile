@@ -13,6 +13,8 @@ PACKAGES := api cli core db domain evaluation flows pipelines rag
 
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# Hundreds of processes are started here; each would compile every package anew, which takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The newest Python that fits, named by PYTHON or found on PATH.
 define FIND_PYTHON
@@ -42,7 +44,7 @@ install: .venv/.packages .venv/.project
 
 .PHONY: test
 test: install ## the whole test suite (ARGS="-k word" for a part)
-	@$(RUN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(RUN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
 check: install ## lint, types, import rules, models against migrations, then the whole test suite

@@ -62,6 +62,11 @@ def shared_data() -> Path:
     return folder
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores, as much time is spent waiting for servers; more than four share them badly."""
+    return min((os.cpu_count() or 1) + 1, 4)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -18,6 +18,8 @@ from flows.server import HEARTBEAT_SECONDS, find_free_port, run_server, send_res
 @pytest.fixture(scope="session")
 async def prefect_server(store: Settings) -> AsyncIterator[str]:
     """The address of its API; flows called in a test that asks for it run there."""
+    gc.collect()
+    gc.freeze()  # what earlier tests left for good is not looked through again after each of these
     async with run_server(store.home / "prefect", find_free_port()) as url:
         chosen = {
             PREFECT_API_URL: url,
