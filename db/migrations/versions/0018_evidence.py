@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from db import policies
-from db.ddl import add_index
+from db.ddl import add_index, inner_key, tenant_key
 
 revision = "0018"
 down_revision = "0017"
@@ -17,23 +17,6 @@ STANDS = f"visibility = ANY ({policies.VISIBILITIES}) AND ({policies.AUDIENCE}) 
 def readable(table: str, key: str, holder: str) -> str:
     """Return the condition that the reader may see the row of `table` that `holder` names by `key`."""
     return f"EXISTS (SELECT FROM evidence.{table} t WHERE t.tenant_id = {holder}.tenant_id AND t.id = {holder}.{key})"
-
-
-def tenant(table: str) -> sa.ForeignKeyConstraint:
-    """Return the key to the row's tenant."""
-    return sa.ForeignKeyConstraint(
-        ["tenant_id"], ["platform.tenants.id"], name=f"fk_{table}_tenant_id", ondelete="CASCADE"
-    )
-
-
-def key(table: str, column: str, target: str, ondelete: str | None = None) -> sa.ForeignKeyConstraint:
-    """Return a key inside the tenant, as `db.base.tenant_fk` makes it."""
-    return sa.ForeignKeyConstraint(
-        ["tenant_id", column],
-        [f"{target}.tenant_id", f"{target}.id"],
-        name=f"fk_{table}_tenant_id_{column}",
-        ondelete=f"SET NULL ({column})" if ondelete == "SET NULL" else ondelete,
-    )
 
 
 def upgrade() -> None:
@@ -62,9 +45,9 @@ def upgrade() -> None:
             name=op.f("ck_evidence_packs_sessions"),
         ),
         sa.CheckConstraint("num_nonnulls(question, client_id) >= 1", name=op.f("ck_evidence_packs_about")),
-        key("evidence_packs", "client_id", "identity.users", "CASCADE"),
-        key("evidence_packs", "user_id", "identity.users", "CASCADE"),
-        tenant("evidence_packs"),
+        inner_key("evidence_packs", "client_id", "identity.users", "CASCADE"),
+        inner_key("evidence_packs", "user_id", "identity.users", "CASCADE"),
+        tenant_key("evidence_packs"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_evidence_packs")),
         sa.UniqueConstraint(
             "tenant_id", "user_id", "content_hash", name=("uq_evidence_packs_tenant_id_user_id_content_hash")
@@ -91,8 +74,8 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("length(comment) <= 4000", name=op.f("ck_feedback_comment")),
         sa.CheckConstraint("rating BETWEEN -1 AND 1", name=op.f("ck_feedback_rating")),
-        key("feedback", "user_id", "identity.users", "CASCADE"),
-        tenant("feedback"),
+        inner_key("feedback", "user_id", "identity.users", "CASCADE"),
+        tenant_key("feedback"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_feedback")),
         sa.UniqueConstraint(
             "tenant_id",
@@ -136,11 +119,11 @@ def upgrade() -> None:
             "visibility IN ('client_visible', 'coach_only', 'admin_aggregate', 'system_internal')",
             name=op.f("ck_insights_visibility"),
         ),
-        key("insights", "client_id", "identity.users"),
-        key("insights", "coach_id", "identity.users"),
-        key("insights", "decided_by", "identity.users"),
-        key("insights", "run_id", "chat.agent_runs", "SET NULL"),
-        tenant("insights"),
+        inner_key("insights", "client_id", "identity.users"),
+        inner_key("insights", "coach_id", "identity.users"),
+        inner_key("insights", "decided_by", "identity.users"),
+        inner_key("insights", "run_id", "chat.agent_runs", "SET NULL"),
+        tenant_key("insights"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_insights")),
         schema="evidence",
     )
@@ -184,10 +167,10 @@ def upgrade() -> None:
         sa.CheckConstraint("last_seen >= first_seen", name=op.f("ck_patterns_seen")),
         sa.CheckConstraint("length(statement) BETWEEN 1 AND 2000", name=op.f("ck_patterns_statement")),
         sa.CheckConstraint("num_nonnulls(client_id, cohort_id) = 1", name=op.f("ck_patterns_one_subject")),
-        key("patterns", "client_id", "identity.users"),
-        key("patterns", "coach_id", "identity.users"),
-        key("patterns", "run_id", "chat.agent_runs", "SET NULL"),
-        tenant("patterns"),
+        inner_key("patterns", "client_id", "identity.users"),
+        inner_key("patterns", "coach_id", "identity.users"),
+        inner_key("patterns", "run_id", "chat.agent_runs", "SET NULL"),
+        tenant_key("patterns"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_patterns")),
         schema="evidence",
     )
@@ -241,14 +224,14 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "valid_to IS NULL OR valid_from IS NULL OR valid_to >= valid_from", name=op.f("ck_claims_validity")
         ),
-        key("claims", "client_id", "identity.users"),
-        key("claims", "coach_id", "identity.users"),
-        key("claims", "document_id", "rag.documents", "CASCADE"),
-        key("claims", "holder_id", "identity.users"),
-        key("claims", "run_id", "chat.agent_runs", "SET NULL"),
-        key("claims", "superseded_by", "evidence.claims", "SET NULL"),
-        key("claims", "transcript_id", "rag.transcripts", "CASCADE"),
-        tenant("claims"),
+        inner_key("claims", "client_id", "identity.users"),
+        inner_key("claims", "coach_id", "identity.users"),
+        inner_key("claims", "document_id", "rag.documents", "CASCADE"),
+        inner_key("claims", "holder_id", "identity.users"),
+        inner_key("claims", "run_id", "chat.agent_runs", "SET NULL"),
+        inner_key("claims", "superseded_by", "evidence.claims", "SET NULL"),
+        inner_key("claims", "transcript_id", "rag.transcripts", "CASCADE"),
+        tenant_key("claims"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_claims")),
         schema="evidence",
     )
@@ -271,9 +254,9 @@ def upgrade() -> None:
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
         sa.CheckConstraint("verdict IN ('edited', 'accepted', 'rejected')", name=op.f("ck_insight_reviews_verdict")),
-        key("insight_reviews", "insight_id", "evidence.insights", "CASCADE"),
-        key("insight_reviews", "reviewer_id", "identity.users"),
-        tenant("insight_reviews"),
+        inner_key("insight_reviews", "insight_id", "evidence.insights", "CASCADE"),
+        inner_key("insight_reviews", "reviewer_id", "identity.users"),
+        tenant_key("insight_reviews"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_insight_reviews")),
         schema="evidence",
     )
@@ -314,13 +297,13 @@ def upgrade() -> None:
         sa.CheckConstraint("(transcript_id IS NULL) = (segment_first IS NULL)", name=op.f("ck_quotes_segments")),
         sa.CheckConstraint("char_end - char_start = length(exact) AND length(exact) > 0", name=op.f("ck_quotes_range")),
         sa.CheckConstraint("num_nonnulls(transcript_id, document_id) = 1", name=op.f("ck_quotes_one_source")),
-        key("quotes", "client_id", "identity.users"),
-        key("quotes", "coach_id", "identity.users"),
-        key("quotes", "document_id", "rag.documents", "CASCADE"),
-        key("quotes", "run_id", "chat.agent_runs", "SET NULL"),
-        key("quotes", "speaker_id", "identity.users"),
-        key("quotes", "transcript_id", "rag.transcripts", "CASCADE"),
-        tenant("quotes"),
+        inner_key("quotes", "client_id", "identity.users"),
+        inner_key("quotes", "coach_id", "identity.users"),
+        inner_key("quotes", "document_id", "rag.documents", "CASCADE"),
+        inner_key("quotes", "run_id", "chat.agent_runs", "SET NULL"),
+        inner_key("quotes", "speaker_id", "identity.users"),
+        inner_key("quotes", "transcript_id", "rag.transcripts", "CASCADE"),
+        tenant_key("quotes"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_quotes")),
         schema="evidence",
     )
@@ -354,9 +337,9 @@ def upgrade() -> None:
         sa.Column("quote_id", sa.Uuid(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.CheckConstraint("role IN ('supporting', 'opposing')", name=op.f("ck_claim_quotes_role")),
-        key("claim_quotes", "claim_id", "evidence.claims", "CASCADE"),
-        key("claim_quotes", "quote_id", "evidence.quotes", "CASCADE"),
-        tenant("claim_quotes"),
+        inner_key("claim_quotes", "claim_id", "evidence.claims", "CASCADE"),
+        inner_key("claim_quotes", "quote_id", "evidence.quotes", "CASCADE"),
+        tenant_key("claim_quotes"),
         sa.PrimaryKeyConstraint("tenant_id", "claim_id", "quote_id", name=("pk_claim_quotes")),
         schema="evidence",
     )
@@ -386,15 +369,15 @@ def upgrade() -> None:
             "num_nonnulls(parent_quote_id, parent_claim_id, parent_pattern_id) = 1",
             name=op.f("ck_derivations_one_parent"),
         ),
-        key("derivations", "child_claim_id", "evidence.claims", "CASCADE"),
-        key("derivations", "child_insight_id", "evidence.insights", "CASCADE"),
-        key("derivations", "child_pack_id", "evidence.evidence_packs", "CASCADE"),
-        key("derivations", "child_pattern_id", "evidence.patterns", "CASCADE"),
-        key("derivations", "parent_claim_id", "evidence.claims", "CASCADE"),
-        key("derivations", "parent_pattern_id", "evidence.patterns", "CASCADE"),
-        key("derivations", "parent_quote_id", "evidence.quotes", "CASCADE"),
-        key("derivations", "run_id", "chat.agent_runs"),
-        tenant("derivations"),
+        inner_key("derivations", "child_claim_id", "evidence.claims", "CASCADE"),
+        inner_key("derivations", "child_insight_id", "evidence.insights", "CASCADE"),
+        inner_key("derivations", "child_pack_id", "evidence.evidence_packs", "CASCADE"),
+        inner_key("derivations", "child_pattern_id", "evidence.patterns", "CASCADE"),
+        inner_key("derivations", "parent_claim_id", "evidence.claims", "CASCADE"),
+        inner_key("derivations", "parent_pattern_id", "evidence.patterns", "CASCADE"),
+        inner_key("derivations", "parent_quote_id", "evidence.quotes", "CASCADE"),
+        inner_key("derivations", "run_id", "chat.agent_runs"),
+        tenant_key("derivations"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_derivations")),
         schema="evidence",
     )
@@ -418,9 +401,9 @@ def upgrade() -> None:
         sa.Column("claim_id", sa.Uuid(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.CheckConstraint("role IN ('supporting', 'counter')", name=op.f("ck_pattern_claims_role")),
-        key("pattern_claims", "claim_id", "evidence.claims", "CASCADE"),
-        key("pattern_claims", "pattern_id", "evidence.patterns", "CASCADE"),
-        tenant("pattern_claims"),
+        inner_key("pattern_claims", "claim_id", "evidence.claims", "CASCADE"),
+        inner_key("pattern_claims", "pattern_id", "evidence.patterns", "CASCADE"),
+        tenant_key("pattern_claims"),
         sa.PrimaryKeyConstraint("tenant_id", "pattern_id", "claim_id", name=("pk_pattern_claims")),
         schema="evidence",
     )

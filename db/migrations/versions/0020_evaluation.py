@@ -5,29 +5,12 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from db import policies
-from db.ddl import add_index
+from db.ddl import add_index, inner_key, tenant_key
 
 revision = "0020"
 down_revision = "0019"
 
 MEASURING = f"{policies.ROLE} IN ('evaluator', 'admin')"
-
-
-def tenant(table: str) -> sa.ForeignKeyConstraint:
-    """Return the key to the row's tenant."""
-    return sa.ForeignKeyConstraint(
-        ["tenant_id"], ["platform.tenants.id"], name=f"fk_{table}_tenant_id", ondelete="CASCADE"
-    )
-
-
-def key(table: str, column: str, target: str, ondelete: str | None = None) -> sa.ForeignKeyConstraint:
-    """Return a key inside the tenant, as `db.base.tenant_fk` makes it."""
-    return sa.ForeignKeyConstraint(
-        ["tenant_id", column],
-        [f"{target}.tenant_id", f"{target}.id"],
-        name=f"fk_{table}_tenant_id_{column}",
-        ondelete=f"SET NULL ({column})" if ondelete == "SET NULL" else ondelete,
-    )
 
 
 def upgrade() -> None:
@@ -48,8 +31,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("origin IN ('files', 'feedback', 'production')", name=op.f("ck_datasets_origin")),
         sa.CheckConstraint("version > 0", name=op.f("ck_datasets_version")),
-        key("datasets", "created_by", "identity.users", "SET NULL"),
-        tenant("datasets"),
+        inner_key("datasets", "created_by", "identity.users", "SET NULL"),
+        tenant_key("datasets"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_datasets")),
         sa.UniqueConstraint("tenant_id", "name", "version", name=("uq_datasets_tenant_id_name_version")),
         schema="evaluation",
@@ -73,10 +56,10 @@ def upgrade() -> None:
             "visibility IN ('client_visible', 'coach_only', 'admin_aggregate', 'system_internal')",
             name=op.f("ck_dataset_cases_visibility"),
         ),
-        key("dataset_cases", "client_id", "identity.users"),
-        key("dataset_cases", "coach_id", "identity.users"),
-        key("dataset_cases", "dataset_id", "evaluation.datasets", "CASCADE"),
-        tenant("dataset_cases"),
+        inner_key("dataset_cases", "client_id", "identity.users"),
+        inner_key("dataset_cases", "coach_id", "identity.users"),
+        inner_key("dataset_cases", "dataset_id", "evaluation.datasets", "CASCADE"),
+        tenant_key("dataset_cases"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_dataset_cases")),
         sa.UniqueConstraint(
             "tenant_id", "dataset_id", "case_key", name=("uq_dataset_cases_tenant_id_dataset_id_case_key")
@@ -105,10 +88,10 @@ def upgrade() -> None:
             name=op.f("ck_experiments_status"),
         ),
         sa.CheckConstraint("repeats BETWEEN 1 AND 100", name=op.f("ck_experiments_repeats")),
-        key("experiments", "baseline_id", "evaluation.experiments", "SET NULL"),
-        key("experiments", "dataset_id", "evaluation.datasets"),
-        key("experiments", "user_id", "identity.users"),
-        tenant("experiments"),
+        inner_key("experiments", "baseline_id", "evaluation.experiments", "SET NULL"),
+        inner_key("experiments", "dataset_id", "evaluation.datasets"),
+        inner_key("experiments", "user_id", "identity.users"),
+        tenant_key("experiments"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_experiments")),
         schema="evaluation",
     )
@@ -132,11 +115,11 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("(status = 'failed') = (error IS NOT NULL)", name=op.f("ck_rag_evaluations_error")),
         sa.CheckConstraint("status IN ('scored', 'failed', 'refused')", name=op.f("ck_rag_evaluations_status")),
-        key("rag_evaluations", "case_id", "evaluation.dataset_cases", "CASCADE"),
-        key("rag_evaluations", "experiment_id", "evaluation.experiments", "CASCADE"),
-        key("rag_evaluations", "session_id", "chat.chat_sessions", "CASCADE"),
-        key("rag_evaluations", "user_id", "identity.users", "CASCADE"),
-        tenant("rag_evaluations"),
+        inner_key("rag_evaluations", "case_id", "evaluation.dataset_cases", "CASCADE"),
+        inner_key("rag_evaluations", "experiment_id", "evaluation.experiments", "CASCADE"),
+        inner_key("rag_evaluations", "session_id", "chat.chat_sessions", "CASCADE"),
+        inner_key("rag_evaluations", "user_id", "identity.users", "CASCADE"),
+        tenant_key("rag_evaluations"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_rag_evaluations")),
         sa.UniqueConstraint(
             "tenant_id",
@@ -167,8 +150,8 @@ def upgrade() -> None:
         sa.CheckConstraint("faithfulness_score BETWEEN 0 AND 1", name=op.f("ck_rag_metrics_faithfulness_score")),
         sa.CheckConstraint("hallucination_score BETWEEN 0 AND 1", name=op.f("ck_rag_metrics_hallucination_score")),
         sa.CheckConstraint("relevance_score BETWEEN 0 AND 1", name=op.f("ck_rag_metrics_relevance_score")),
-        key("rag_metrics", "evaluation_id", "evaluation.rag_evaluations", "CASCADE"),
-        tenant("rag_metrics"),
+        inner_key("rag_metrics", "evaluation_id", "evaluation.rag_evaluations", "CASCADE"),
+        tenant_key("rag_metrics"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_rag_metrics")),
         sa.UniqueConstraint(
             "tenant_id", "evaluation_id", "scorer", name=("uq_rag_metrics_tenant_id_evaluation_id_scorer")
@@ -186,9 +169,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("format IN ('html', 'json', 'markdown')", name=op.f("ck_rag_reports_format")),
         sa.CheckConstraint("num_nonnulls(experiment_id, evaluation_id) = 1", name=op.f("ck_rag_reports_about")),
-        key("rag_reports", "evaluation_id", "evaluation.rag_evaluations", "CASCADE"),
-        key("rag_reports", "experiment_id", "evaluation.experiments", "CASCADE"),
-        tenant("rag_reports"),
+        inner_key("rag_reports", "evaluation_id", "evaluation.rag_evaluations", "CASCADE"),
+        inner_key("rag_reports", "experiment_id", "evaluation.experiments", "CASCADE"),
+        tenant_key("rag_reports"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=("pk_rag_reports")),
         schema="evaluation",
     )
