@@ -1,18 +1,16 @@
 """Encryption of single fields: AES-256-GCM with a tenant's data key, which a master key wraps.
 
 What is encrypted is bound to its place: the additional data names tenant, table, column and row, so ciphertext copied
-to another row, column or tenant does not open. The master key never touches a field; it only wraps data keys, so it
-may live in a key service that wraps and unwraps, and nothing here would change.
+to another row, column or tenant does not open. The master key never touches a field; it only wraps keys, so it may live
+in a key service (`core.kms`), and nothing here would change.
 """
 
-import base64
-import binascii
 import hashlib
 import os
 import secrets
 import stat
-import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,11 +18,12 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
 
 from core.errors import Unavailable
+from core.key_files import KEY_BYTES, decode_key, make_key_file
 from core.settings import Settings, UnusableSetting, ensure_home
 
-KEY_BYTES: Final = 32
 MASTER_KEY_FILE: Final = "master.key"
 _NONCE_BYTES: Final = 12
 """Random nonces of 96 bits are good for 2**32 encryptions a key (NIST SP 800-38D §8.3)."""
@@ -41,7 +40,7 @@ class DataKeyDestroyed(Unavailable):
 
 
 class MasterKeyWrong(Unavailable):
-    """This organisation's keys are wrapped by another master key; restore it, see REGENESIS_CRYPTO__MASTER_KEY."""
+    """This organisation's keys are wrapped by another master key; give it as REGENESIS_CRYPTO__PREVIOUS_MASTER_KEY."""
 
 
 class MasterKeyExposed(Unavailable):
@@ -52,36 +51,60 @@ class MasterKeyUnusable(Unavailable):
     """The master key can't be read; restore its file, or set REGENESIS_CRYPTO__MASTER_KEY."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeyContext:
+    """What a wrapped key is for; it unwraps for nothing else."""
+
+    tenant_id: UUID
+    purpose: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"regenesis data key|{self.tenant_id}|{self.purpose}|{self.version}"
+
+    def as_pairs(self) -> dict[str, str]:
+        """Return the context as key services take it, who log it in clear."""
+        return {"tenant": str(self.tenant_id), "purpose": self.purpose, "version": str(self.version)}
+
+
 class MasterKey(Protocol):
-    """Wraps data keys; a local key does it here, a key service would do it there."""
+    """Wraps keys; a local key does it here, a key service does it there."""
 
     @property
     def id(self) -> str:
         """What tells this key from others, stored beside what it wrapped."""
 
-    async def wrap(self, key: bytes, context: str) -> bytes:
+    async def make(self, context: KeyContext | str) -> tuple[bytes, bytes]:
+        """Return a new random key of 32 bytes, and the same wrapped."""
+
+    async def wrap(self, key: bytes, context: KeyContext | str) -> bytes:
         """Return the key, encrypted and bound to the context."""
 
-    async def unwrap(self, wrapped: bytes, context: str) -> bytes:
+    async def unwrap(self, wrapped: bytes, context: KeyContext | str) -> bytes:
         """Return the key; raises `MasterKeyWrong` where this is not what wrapped it in this context."""
 
 
 class LocalMasterKey:
     """A master key of 32 bytes that this process holds."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *, kind: str = "local") -> None:
         self._cipher = AESGCM(key)
-        self.id = "local:" + hashlib.sha256(b"regenesis master key " + key).hexdigest()[:16]
+        self.id = f"{kind}:" + hashlib.sha256(b"regenesis master key " + key).hexdigest()[:16]
 
-    async def wrap(self, key: bytes, context: str) -> bytes:
+    async def make(self, context: KeyContext | str) -> tuple[bytes, bytes]:
+        """Return a new key, and the same wrapped."""
+        key = secrets.token_bytes(KEY_BYTES)
+        return key, await self.wrap(key, context)
+
+    async def wrap(self, key: bytes, context: KeyContext | str) -> bytes:
         """Return nonce and ciphertext."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, key, context.encode())
+        return nonce + self._cipher.encrypt(nonce, key, str(context).encode())
 
-    async def unwrap(self, wrapped: bytes, context: str) -> bytes:
+    async def unwrap(self, wrapped: bytes, context: KeyContext | str) -> bytes:
         """Return the key; raises `MasterKeyWrong`."""
         try:
-            return self._cipher.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context.encode())
+            return self._cipher.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], str(context).encode())
         except (InvalidTag, ValueError) as error:
             raise MasterKeyWrong from error
 
@@ -97,6 +120,11 @@ class FieldCipher:
         self._ciphers = {version: AESGCM(key) if key else None for version, key in keys.items()}
         self._newest = max(keys)
 
+    @property
+    def newest(self) -> int:
+        """The version that values are encrypted with."""
+        return self._newest
+
     def encrypt(self, plaintext: str | bytes, *, table: str, column: str, row_id: UUID) -> bytes:
         """Return the ciphertext to store in this column of this row; `table` is `schema.table`.
 
@@ -110,13 +138,24 @@ class FieldCipher:
 
     def decrypt(self, ciphertext: bytes, *, table: str, column: str, row_id: UUID) -> str:
         """Return the text; raises `FieldUnreadable` where it was altered or moved, `DataKeyDestroyed`."""
+        try:
+            return self._open(ciphertext, table, column, row_id).decode()
+        except UnicodeDecodeError as error:
+            raise FieldUnreadable from error
+
+    def renew(self, ciphertext: bytes, *, table: str, column: str, row_id: UUID) -> bytes:
+        """Return the same value, encrypted with the newest key; raises what `decrypt` raises."""
+        opened = self._open(ciphertext, table, column, row_id)
+        return self.encrypt(opened, table=table, column=column, row_id=row_id)
+
+    def _open(self, ciphertext: bytes, table: str, column: str, row_id: UUID) -> bytes:
         start = len(_FORMAT) + _VERSION_BYTES
         prefix, nonce, rest = ciphertext[:start], ciphertext[start : start + _NONCE_BYTES], ciphertext[start:][12:]
         version = int.from_bytes(prefix[len(_FORMAT) :], "big")
         if ciphertext[:1] != _FORMAT or version not in self._ciphers:
             raise FieldUnreadable
         try:
-            return self._find_cipher(version).decrypt(nonce, rest, self._place(prefix, table, column, row_id)).decode()
+            return self._find_cipher(version).decrypt(nonce, rest, self._place(prefix, table, column, row_id))
         except (InvalidTag, ValueError) as error:
             raise FieldUnreadable from error
 
@@ -132,26 +171,59 @@ class FieldCipher:
 
 
 def load_master_key(settings: Settings) -> MasterKey:
-    """Return the master key of the settings, or of the file in the home, which is made on first use.
+    """Return the master key: of the key service, of the settings, or of the file in the home, made on first use.
 
     Raises `UnusableSetting`, `MasterKeyExposed`, `MasterKeyUnusable`.
     """
-    given = settings.crypto.master_key
-    if given is not None:
-        key = _decode(given.get_secret_value())
-        if key is None:
-            raise UnusableSetting("The setting REGENESIS_CRYPTO__MASTER_KEY can't be used; give 32 bytes as base64.")
-        return LocalMasterKey(key)
+    if settings.crypto.kms_key_id is not None:
+        return _open_service(settings.crypto.kms_key_id, settings)
+    if settings.crypto.master_key is not None:
+        return _read_setting("MASTER_KEY", settings.crypto.master_key)
     return _load_from_file(ensure_home(settings) / MASTER_KEY_FILE)
+
+
+def find_master_key(key_id: str, settings: Settings) -> MasterKey:
+    """Return the master key of this id: today's, or one before it, for as long as it is at hand.
+
+    Raises `MasterKeyWrong` where it is not, and what `load_master_key` raises.
+    """
+    today = load_master_key(settings)
+    if today.id == key_id:
+        return today
+    kind, _, name = key_id.partition(":")
+    if kind == "kms":
+        return _open_service(name, settings)
+    before: list[MasterKey] = []
+    if settings.crypto.previous_master_key is not None:
+        before.append(_read_setting("PREVIOUS_MASTER_KEY", settings.crypto.previous_master_key))
+    if (path := settings.home / MASTER_KEY_FILE).exists():
+        before.append(_load_from_file(path))
+    for key in before:
+        if key.id == key_id:
+            return key
+    raise MasterKeyWrong
+
+
+def _open_service(key_id: str, settings: Settings) -> MasterKey:
+    from core.kms import open_kms_key  # boto3 takes a third of a second to import
+
+    return open_kms_key(key_id, settings.crypto)
+
+
+def _read_setting(name: str, given: SecretStr) -> LocalMasterKey:
+    key = decode_key(given.get_secret_value())
+    if key is None:
+        raise UnusableSetting(f"The setting REGENESIS_CRYPTO__{name} can't be used; give 32 bytes as base64.")
+    return LocalMasterKey(key)
 
 
 @cache
 def _load_from_file(path: Path) -> LocalMasterKey:
     if not path.exists():
-        _make_file(path)
+        make_key_file(path)
     try:
         is_exposed = os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-        key = _decode(path.read_text(encoding="ascii"))
+        key = decode_key(path.read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
         raise MasterKeyUnusable(
             f"The master key in {path} can't be read; restore it, or set REGENESIS_CRYPTO__MASTER_KEY."
@@ -163,26 +235,3 @@ def _load_from_file(path: Path) -> LocalMasterKey:
             f"The master key in {path} is damaged; restore the file, or set REGENESIS_CRYPTO__MASTER_KEY."
         )
     return LocalMasterKey(key)
-
-
-def _make_file(path: Path) -> None:
-    """Write a new key, whole or not at all; of several processes at once, the first one's stays."""
-    descriptor, written = tempfile.mkstemp(dir=path.parent, prefix=".master-")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(written, path)
-    except FileExistsError:
-        return  # another process was first
-    finally:
-        Path(written).unlink()
-
-
-def _decode(encoded: str) -> bytes | None:
-    try:
-        key = base64.b64decode(encoded.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return key if len(key) == KEY_BYTES else None

@@ -48,6 +48,12 @@ class DatabaseSettings(BaseModel):
     statement_timeout_s: float = Field(60, gt=0, description="seconds after which one statement is cancelled")
 
 
+def _check_store_url(value: str | None) -> str | None:
+    if value is not None and not value.startswith(("s3://", "file:///")):
+        raise ValueError("must start with s3:// or file:///")
+    return value
+
+
 class StorageSettings(BaseModel):
     """Where original bytes are kept."""
 
@@ -55,12 +61,21 @@ class StorageSettings(BaseModel):
     endpoint_url: str | None = Field(None, description="endpoint of an S3-compatible server; unset: AWS")
     region: str = Field("us-east-1", description="region of the bucket")
 
-    @field_validator("url")
-    @classmethod
-    def _known_scheme(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("s3://", "file:///")):
-            raise ValueError("must start with s3:// or file:///")
-        return value
+    _known_scheme = field_validator("url")(_check_store_url)
+
+
+class BackupSettings(BaseModel):
+    """Where backups are kept, and for how long."""
+
+    url: str | None = Field(
+        None, description="s3://bucket/prefix or file:///folder, best on another machine; unset: a folder in the home"
+    )
+    keep: int = Field(14, ge=1, le=10_000, description="newest backups that are kept")
+    keep_days: int = Field(30, ge=1, le=3650, description="days after which a backup goes; never the last good one")
+    with_objects: bool = Field(False, description="also copy the objects, where their store has no copy of its own")
+    connections: int = Field(2, ge=1, le=16, description="connections that copy rows at the same time")
+
+    _known_scheme = field_validator("url")(_check_store_url)
 
 
 class CacheSettings(BaseModel):
@@ -75,6 +90,39 @@ class CryptoSettings(BaseModel):
     master_key: SecretStr | None = Field(
         None, description="32 bytes as base64 that wrap each organisation's key; unset: master.key in the home"
     )
+    read_plain_objects: bool = Field(
+        True, description="whether objects from before encryption are read; false once `encryption rotate` is through"
+    )
+    signing_key: SecretStr | None = Field(
+        None, description="32 bytes as base64 that sign receipts of erasures; unset: signing.key in the home"
+    )
+    previous_master_key: SecretStr | None = Field(
+        None, description="the master key before this one, until `encryption rewrap` is through"
+    )
+    kms_key_id: str | None = Field(
+        None, min_length=1, max_length=2048, description="key of AWS KMS (id or ARN) instead of a local one"
+    )
+    kms_endpoint_url: str | None = Field(None, description="endpoint of a KMS-compatible server; unset: AWS")
+    kms_region: str = Field("us-east-1", description="region of the KMS key")
+    keyring_url: str | None = Field(
+        None, description="s3://bucket/prefix or file:///folder of the keyring, in no backup; unset: in the home"
+    )
+
+    @field_validator("keyring_url")
+    @classmethod
+    def _known_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("s3://", "file:///")):
+            raise ValueError("must start with s3:// or file:///")
+        return value
+
+    @model_validator(mode="after")
+    def _one_master_key(self) -> Self:
+        if self.master_key is not None and self.kms_key_id is not None:
+            raise ValueError("give REGENESIS_CRYPTO__KMS_KEY_ID alone; the key before it is PREVIOUS_MASTER_KEY")
+        # An alias can be pointed at another key, and nothing here would notice.
+        if self.kms_key_id is not None and "alias/" in self.kms_key_id:
+            raise ValueError("REGENESIS_CRYPTO__KMS_KEY_ID must be a key's id or ARN, not an alias")
+        return self
 
 
 class AuthSettings(BaseModel):
@@ -135,6 +183,7 @@ class ApiSettings(BaseModel):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=1, le=65_535, description="port to listen on")
+    web: bool = Field(True, description="whether the pages are served beside the API, in one process")
     max_upload_bytes: int = Field(100_000_000, gt=0, description="largest upload, bytes")
     trusted_proxies: str = Field("", description="networks whose X-Forwarded-For is believed, such as 10.0.0.0/8, …")
     rate_limit_key: int = Field(600, ge=1, le=100_000, description="requests a minute of one API key or session")
@@ -211,6 +260,31 @@ class EvaluationSettings(BaseModel):
         return None if value == "unlimited" else value
 
 
+class AuditSettings(BaseModel):
+    """Who read what: linking it into the audit log, and telling compliance of bulk reads (flow watch-readings).
+
+    Limits count different things that one person reads in an hour and in a day, whatever they usually do: two to three
+    times what a day with 40 clients takes at most (tests/domain/test_bulk_reads.py).
+    """
+
+    link: bool = Field(True, description="whether the HTTP service links noted readings; watch-readings does so too")
+    link_s: float = Field(1, gt=0, le=300, description="seconds between two times it links them")
+    hour_transcripts: int = Field(30, ge=1, description="transcripts opened in an hour before compliance is told")
+    hour_documents: int = Field(60, ge=1, description="documents opened in an hour before compliance is told")
+    hour_clients: int = Field(40, ge=1, description="clients read about in an hour before compliance is told")
+    hour_passages: int = Field(1_500, ge=1, description="passages and quotes got in an hour before compliance is told")
+    day_transcripts: int = Field(80, ge=1, description="the same of transcripts in a day")
+    day_documents: int = Field(150, ge=1, description="the same of documents in a day")
+    day_clients: int = Field(100, ge=1, description="the same of clients in a day")
+    day_passages: int = Field(6_000, ge=1, description="the same of passages and quotes in a day")
+    habit_factor: float = Field(
+        4, gt=1, le=100, description="times what a reader does on most days that is told as well; in an hour half of it"
+    )
+    habit_floor: float = Field(0.25, gt=0, le=1, description="share of a limit up to which no habit matters")
+    habit_least_days: int = Field(5, ge=2, le=365, description="days of reading that make a habit")
+    habit_days: int = Field(28, ge=2, le=365, description="days back in which a habit is looked for")
+
+
 class LogSettings(BaseModel):
     """What is logged, to standard error."""
 
@@ -228,6 +302,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home, description="folder for all state")
     db: DatabaseSettings = Field(default_factory=DatabaseSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
+    backup: BackupSettings = Field(default_factory=BackupSettings)
     cache: CacheSettings = Field(default_factory=CacheSettings)
     crypto: CryptoSettings = Field(default_factory=CryptoSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
@@ -240,6 +315,7 @@ class Settings(BaseSettings):
     mail: MailSettings = Field(default_factory=MailSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     prefect_api_url: str | None = Field(
         None, validation_alias="PREFECT_API_URL", description="a Prefect server; unset: `regenesis up` starts one"
@@ -256,9 +332,19 @@ class Settings(BaseSettings):
         return self.judge if self.judge.model else self.llm
 
     @property
+    def keyring_url(self) -> str:
+        """The keyring's URL, a folder of the home unless set."""
+        return self.crypto.keyring_url or (self.home / "keyring").as_uri()
+
+    @property
     def storage_url(self) -> str:
         """The object store's URL, a folder of the home unless set."""
         return self.storage.url or (self.home / "objects").as_uri()
+
+    @property
+    def backup_url(self) -> str:
+        """The backups' URL, a folder of the home unless set."""
+        return self.backup.url or (self.home / "backups").as_uri()
 
     @property
     def postgres_folder(self) -> Path:

@@ -1,13 +1,13 @@
 """Where bytes are kept and read from: a folder or an S3 bucket behind one small protocol."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from core.errors import Forbidden, Invalid, NotFound, Unavailable
+from core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from core.settings import StorageSettings
 
 LONGEST_KEY = 1024  # bytes, as in S3
@@ -29,6 +29,10 @@ class StoreUnreachable(Unavailable):
     """The object store does not answer; check its address and try again shortly."""
 
 
+class ObjectChanged(Conflict):
+    """This object was changed or deleted by someone else meanwhile; read it again and retry."""
+
+
 class StoreRefused(Invalid):
     """The object store refuses this request; check the address and the key."""
 
@@ -47,7 +51,10 @@ class UnknownScheme(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object as listed; `version` changes whenever its bytes do (an ETag, or the time of its last change)."""
+    """One object as listed; `version` changes whenever its bytes do (an ETag, or the time of its last change).
+
+    Size and version are those of the bytes as they lie there: of an encrypted object, its ciphertext's.
+    """
 
     key: str
     size: int
@@ -74,11 +81,41 @@ class ObjectStore(Protocol):
     async def read(self, key: str, *, max_bytes: int) -> bytes:
         """Return the whole object; raises `ObjectTooLarge` beyond `max_bytes` without loading it."""
 
-    async def write(self, key: str, content: bytes) -> None:
-        """Store the object whole or not at all, replacing what was there."""
+    def read_stream(self, key: str, *, max_bytes: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Iterate over the object's bytes, some at a time; raises what `read` raises, some of it midway.
+
+        Who may not read to the end wraps it in `contextlib.aclosing`.
+        """
+
+    async def read_start(self, key: str, *, count: int) -> bytes:
+        """Return the first so many bytes as they lie there, or all of them where there are fewer."""
+
+    async def write(self, key: str, content: bytes, *, replacing: str | None = None) -> None:
+        """Store the object whole or not at all, replacing what was there.
+
+        With `replacing`, only what is there in this version is replaced, else `ObjectChanged` is raised.
+        """
+
+    async def write_stream(self, key: str, chunks: AsyncIterable[bytes], *, replacing: str | None = None) -> int:
+        """Store what the chunks hold as one object, as `write` does, in bounded memory; return the count of bytes.
+
+        Where the chunks raise, nothing is stored, what was there stays, and the error is raised.
+        """
 
     async def delete(self, key: str) -> None:
-        """Remove the object; nothing happens where it is missing."""
+        """Remove the object; nothing happens where it is missing. A versioned bucket keeps its earlier versions."""
+
+    async def purge(self, key: str, *, keep_newest: bool = False) -> int:
+        """Remove every version of the object, delete markers and unfinished uploads too; return how many there were.
+
+        With `keep_newest`, what is read today stays.
+        """
+
+    async def purge_below(self, prefix: str) -> int:
+        """Purge every object whose key begins with the prefix, also those of which only old versions are left."""
+
+    def list_versions(self, prefix: str = "") -> AsyncIterator[StoredObject]:
+        """Iterate over everything that `purge_below` would remove; one key may come several times."""
 
     async def presign(self, key: str, *, seconds: int) -> str | None:
         """Return a URL that reads the object for so long, None where the store can't make one."""
