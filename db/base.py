@@ -4,9 +4,19 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, ForeignKeyConstraint, MetaData, Text, func, text
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    LargeBinary,
+    MetaData,
+    Text,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, declarative_mixin, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, declarative_mixin, mapped_column
 
 SCHEMAS = (
     "platform", "identity", "coaching", "ingestion", "rag", "chat", "governance", "comms", "commerce", "accounting",
@@ -41,6 +51,14 @@ def one_of(column: str, values: tuple[str, ...], name: str | None = None) -> Che
     """Return a check that holds a text column to a closed list."""
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=name or column)
+
+
+def encrypted(bound_to: str = "id") -> MappedColumn[Any]:
+    """Return a column that holds ciphertexts of the tenant's `fields` key, each bound to the row by this column.
+
+    The comment is the one registry of encrypted columns, here and in the database: rotation finds them by it.
+    """
+    return mapped_column(LargeBinary, comment=f"encrypted, bound to {bound_to}")
 
 
 def tenant_fk(columns: str | tuple[str, ...], target: str, *, ondelete: str | None = None) -> ForeignKeyConstraint:

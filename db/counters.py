@@ -193,4 +193,17 @@ COUNTERS: tuple[Counter, ...] = (
         "SELECT avg(f.rating)::numeric(3, 2) FROM coaching.session_feedback f "
         "WHERE f.tenant_id = t.tenant_id AND f.coach_id = t.user_id",
     ),
+    Counter(
+        "platform.quota_counters.used",
+        "SELECT coalesce(CASE t.kind WHEN 'storage' THEN "
+        "(SELECT coalesce(sum(o.size_bytes), 0) FROM ingestion.ingested_objects o WHERE o.tenant_id = t.tenant_id "
+        "AND (o.storage_key IS NOT NULL OR o.ingestion_status = 'indexed')) + "
+        "(SELECT coalesce(sum(a.file_size_bytes), 0) FROM content.media_assets a WHERE a.tenant_id = t.tenant_id) "
+        "WHEN 'usd' THEN (SELECT sum(m.cost_usd) FROM platform.usage_metrics m WHERE m.tenant_id = t.tenant_id "
+        "AND m.date >= t.period AND m.date < t.period + interval '1 month') "
+        "WHEN 'tokens' THEN (SELECT sum(m.tokens_used) FROM platform.usage_metrics m WHERE m.tenant_id = t.tenant_id "
+        "AND m.date = t.period) "
+        "ELSE (SELECT sum(m.ingestions) FROM platform.usage_metrics m WHERE m.tenant_id = t.tenant_id "
+        "AND m.date = t.period) END, 0)",
+    ),
 )

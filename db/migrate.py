@@ -1,5 +1,6 @@
 """Bringing a database to a revision, for the CLI and the tests."""
 
+import io
 from pathlib import Path
 
 from alembic import command
@@ -10,6 +11,7 @@ from sqlalchemy import create_engine, pool, text
 from sqlalchemy.engine import URL
 
 from db.base import SCHEMAS
+from db.closing import StoreClosed, find_closed
 
 EXPECT_MANY_ROWS_A_TENANT = text("""
     SELECT pg_restore_attribute_stats(
@@ -25,15 +27,23 @@ as well as the primary key does. A transaction that adds many rows keeps the pla
 of a foreign key would read all of the tenant's rows. The first ANALYZE puts what is true in the place of this."""
 
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
 def _config(url: URL) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config = Config(stdout=io.StringIO())  # Alembic talks to people, and so do we
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
     return config
 
 
-def upgrade(url: URL, revision: str = "head") -> None:
-    """Migrate up to the revision; nothing happens where it is already there."""
+def upgrade(url: URL, revision: str = "head", *, even_closed: bool = False) -> None:
+    """Migrate up to the revision; nothing happens where it is already there.
+
+    Raises `StoreClosed` while a restore is not finished, unless it is the restore that migrates.
+    """
+    if not even_closed and find_closed(url) is not None:
+        raise StoreClosed
     command.upgrade(_config(url), revision)
     engine = create_engine(url, poolclass=pool.NullPool)
     with engine.begin() as connection:

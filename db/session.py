@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
@@ -12,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 from sqlalchemy import text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -19,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from core.errors import AppError, Conflict, Forbidden, Unavailable
 from core.logging import get_logger
 from core.settings import Settings, get_settings
+from db.closing import StoreClosed
 from db.engine import build_engine
 
 Role = Literal["client", "coach", "admin", "executive", "compliance", "evaluator", "system"]
@@ -67,7 +69,8 @@ BOUND_TO = "bound_to"
 """In `session.info`: the principal of the transaction."""
 
 request_context: ContextVar[Mapping[str, str] | None] = ContextVar("request_context", default=None)
-"""What the audit log notes of the request behind a change: `request_id` (a UUID), `ip_address`, `user_agent`."""
+"""What the audit log notes of the request behind a change: `request_id` (a UUID), `ip_address`, `user_agent`; and of a
+reading its `surface` (domain/reading.py)."""
 
 T = TypeVar("T")
 
@@ -96,6 +99,24 @@ def app_engine(settings: Settings | None = None) -> AsyncEngine:
     return engine
 
 
+@asynccontextmanager
+async def sessions_in(url: URL, settings: Settings) -> AsyncIterator[None]:
+    """Let this event loop's sessions go to the database of an operator's URL meanwhile, closed as it may be.
+
+    They act as the app's role. What restores a store proves it so, before anybody else gets in.
+    """
+    loop = asyncio.get_running_loop()
+    before = _engines.pop(loop, None)
+    engine = _engines[loop] = build_engine(url.render_as_string(hide_password=False), settings.db, even_closed=True)
+    try:
+        yield
+    finally:
+        await engine.dispose()
+        _engines.pop(loop, None)
+        if before is not None:
+            _engines[loop] = before
+
+
 async def close_store() -> None:
     """Close this event loop's connections."""
     engine = _engines.pop(asyncio.get_running_loop(), None)
@@ -116,7 +137,12 @@ def translate(error: DBAPIError | PoolTimeout) -> AppError | None:
             return ReaderUnknown()
         case psycopg.errors.SerializationFailure() | psycopg.errors.DeadlockDetected():
             return WritesMet()
-    return StoreUnavailable() if isinstance(error, OperationalError) else None
+    return _translate_failure(error) if isinstance(error, OperationalError) else None
+
+
+def _translate_failure(error: OperationalError) -> AppError:
+    # a restore lets nobody in while there are rows and no policies yet
+    return StoreClosed() if "permission denied for database" in str(error.orig) else StoreUnavailable()
 
 
 @asynccontextmanager
@@ -158,14 +184,23 @@ async def tenant_session(
         yield session
 
 
-@asynccontextmanager
-async def acting_as_system(session: AsyncSession) -> AsyncIterator[None]:
+def acting_as_system(session: AsyncSession) -> AbstractAsyncContextManager[None]:
     """Bind the session's transaction to the pipelines for a moment, then to its reader again.
 
     For the step of a person's transaction that the person has no right to alone; check the right to the whole first.
     """
+    return acting_as(session, session.info[BOUND_TO].as_system())
+
+
+@asynccontextmanager
+async def acting_as(session: AsyncSession, other: Principal) -> AsyncIterator[None]:
+    """Bind the session's transaction to somebody else of its tenant for a moment, then to its reader again.
+
+    It sees what they may see at this moment, and nothing else; check first that its reader may look as them. Raises
+    `ReaderUnknown` where they are not active.
+    """
     principal: Principal = session.info[BOUND_TO]
-    await _bind_again(session, principal.as_system())
+    await _bind_again(session, other)
     try:
         yield
     except BaseException:

@@ -2,7 +2,7 @@
 
 from db.models.accounting import LedgerEntry
 from db.models.analytics import AnalyticsEvent
-from db.models.chat import AgentFailure, AgentRun, ChatMessage, ChatSession, MessageCitation
+from db.models.chat import AgentFailure, AgentRun, ChatMessage, ChatSession, MessageCitation, SharedLink
 from db.models.coaching import (
     CoachAvailability,
     CoachBlockedTime,
@@ -73,20 +73,28 @@ from db.models.evidence import (
     Quote,
 )
 from db.models.governance import (
+    Archive,
+    AuditAnchor,
     AuditHead,
     AuditLog,
     AuditPending,
+    AuditReading,
+    Correction,
     DataExport,
     DataRetentionJob,
     DeletionRecord,
     DeletionRequest,
+    ErasureScope,
+    ErasureStep,
     LegalHold,
+    ReadingWindow,
     RetentionPolicy,
 )
 from db.models.identity import (
     ApiKey,
     AuthSession,
     Consent,
+    ConsentText,
     Integration,
     RecoveryCode,
     User,
@@ -94,8 +102,9 @@ from db.models.identity import (
     UserProfile,
     UserRole,
     UserSettings,
+    WithheldPurpose,
 )
-from db.models.ingestion import DataSource, IngestedObject, IngestionAttempt
+from db.models.ingestion import DataSource, ErasedKey, IngestedObject, IngestionAttempt
 from db.models.learning import (
     Assessment,
     AssessmentKey,
@@ -110,9 +119,14 @@ from db.models.learning import (
 )
 from db.models.partners import CohortMember, Partner, PartnerCohort
 from db.models.platform import (
+    Backup,
+    Drill,
     EncryptionKey,
     Entitlement,
     LlmProvider,
+    ModelPrice,
+    QuotaCounter,
+    QuotaReservation,
     SystemAdmin,
     SystemSetting,
     Tenant,
@@ -137,7 +151,7 @@ __all__ = [
     # accounting
     "LedgerEntry",
     # chat
-    "AgentFailure", "AgentRun", "ChatMessage", "ChatSession", "MessageCitation",
+    "AgentFailure", "AgentRun", "ChatMessage", "ChatSession", "MessageCitation", "SharedLink",
     # coaching
     "CoachAvailability", "CoachBlockedTime", "CoachingSession", "Engagement", "QaReview", "Rubric",
     "SessionAttendance", "SessionFeedback", "SessionNote",
@@ -152,18 +166,19 @@ __all__ = [
     # events
     "Event", "EventAccess", "EventRegistration", "EventTicket",
     # governance
-    "AuditHead", "AuditLog", "AuditPending", "DataExport", "DataRetentionJob", "DeletionRecord", "DeletionRequest", "LegalHold",
-    "RetentionPolicy",
+    "Archive", "AuditAnchor", "AuditHead", "AuditLog", "AuditPending", "AuditReading", "Correction", "DataExport", "DataRetentionJob",
+    "DeletionRecord", "DeletionRequest", "ErasureScope", "ErasureStep", "LegalHold", "ReadingWindow", "RetentionPolicy",
     # identity
-    "ApiKey", "AuthSession", "Consent", "Integration", "RecoveryCode", "User", "UserConnection", "UserProfile", "UserRole", "UserSettings",
+    "ApiKey", "AuthSession", "Consent", "ConsentText", "Integration", "RecoveryCode", "User", "UserConnection", "UserProfile", "UserRole", "UserSettings",
+    "WithheldPurpose",
     # ingestion
-    "DataSource", "IngestedObject", "IngestionAttempt",
+    "DataSource", "ErasedKey", "IngestedObject", "IngestionAttempt",
     # learning
     "Assessment", "AssessmentKey", "AssessmentSubmission", "Certificate", "Enrollment", "Lesson", "LessonProgress", "Module", "Program", "ProgressEvent",
     # partners
     "CohortMember", "Partner", "PartnerCohort",
     # platform
-    "EncryptionKey", "Entitlement", "LlmProvider", "SystemAdmin", "SystemSetting", "Tenant", "TenantLlmConfig", "TenantQuota", "UsageMetric",
+    "Backup", "Drill", "EncryptionKey", "Entitlement", "LlmProvider", "ModelPrice", "QuotaCounter", "QuotaReservation", "SystemAdmin", "SystemSetting", "Tenant", "TenantLlmConfig", "TenantQuota", "UsageMetric",
     # rag
     "ChunkEmbedding", "Document", "DocumentChunk", "EmbeddingsRegistry", "SearchMetadata", "TermFrequency", "Transcript", "TranscriptSegment",
     # evaluation

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, func, text
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, TenantRow, TenantScoped, Timestamped, one_of, tenant_fk
@@ -87,6 +87,47 @@ class MessageCitation(TenantScoped, Base):
     content_hash: Mapped[str]
     char_start: Mapped[int]
     char_end: Mapped[int]
+
+
+class SharedLink(TenantRow, Base):
+    """One answer or pack that a person shows a colleague for a while, who reads it under their own rights.
+
+    Of the link's token only the SHA-256 is here.
+    """
+
+    __tablename__ = "shared_links"
+    __table_args__ = (
+        tenant_fk("user_id", "identity.users", ondelete="CASCADE"),
+        tenant_fk("reader_id", "identity.users", ondelete="CASCADE"),
+        tenant_fk(
+            ("message_id", "message_created_at"), "chat.chat_messages(id, created_at)", ondelete="CASCADE"
+        ),
+        tenant_fk("pack_id", "evidence.evidence_packs", ondelete="CASCADE"),
+        CheckConstraint("num_nonnulls(message_id, pack_id) = 1", name="one_thing"),
+        CheckConstraint("num_nonnulls(message_id, message_created_at) IN (0, 2)", name="message"),
+        CheckConstraint(
+            "expires_at > created_at AND expires_at <= created_at + interval '30 days'", name="expires_at"
+        ),
+        CheckConstraint("reader_id <> user_id", name="reader"),
+        CheckConstraint("token_hash ~ '^[0-9a-f]{64}$'", name="token_hash"),
+        UniqueConstraint("tenant_id", "token_hash"),
+        Index("ix_shared_links_user", "tenant_id", "user_id", "created_at"),
+        Index("ix_shared_links_message", "tenant_id", "message_id", postgresql_where=text("message_id IS NOT NULL")),
+        Index("ix_shared_links_pack", "tenant_id", "pack_id", postgresql_where=text("pack_id IS NOT NULL")),
+        {"schema": "chat"},
+    )  # fmt: skip
+
+    user_id: Mapped[UUID]
+    message_id: Mapped[UUID | None]
+    message_created_at: Mapped[datetime | None]
+    pack_id: Mapped[UUID | None]
+    reader_id: Mapped[UUID | None]
+    token_hash: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    opened_count: Mapped[int] = mapped_column(server_default=text("0"))
+    last_opened_at: Mapped[datetime | None]
 
 
 class AgentRun(TenantRow, Base):

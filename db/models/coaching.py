@@ -5,11 +5,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Date, Index, LargeBinary, Numeric, String, Time, UniqueConstraint, func, text
+from sqlalchemy import CheckConstraint, Date, Index, Numeric, String, Time, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import VISIBILITIES, Audience, Base, TenantRow, Timestamped, audience_args, one_of, tenant_fk
+from db.base import VISIBILITIES, Audience, Base, TenantRow, Timestamped, audience_args, encrypted, one_of, tenant_fk
 
 SESSION_TYPES = ("one_on_one", "group", "discovery_call")
 SESSION_STATUSES = ("scheduled", "confirmed", "in_progress", "completed", "cancelled", "no_show")
@@ -110,7 +110,7 @@ class CoachingSession(TenantRow, Timestamped, Base):
     meeting_platform: Mapped[str | None] = mapped_column(String(20))
     meeting_link: Mapped[str | None] = mapped_column(String(500))
     meeting_id: Mapped[str | None] = mapped_column(String(100))
-    meeting_password: Mapped[bytes | None] = mapped_column(LargeBinary)
+    meeting_password: Mapped[bytes | None] = encrypted()
     status: Mapped[str] = mapped_column(String(20), server_default="scheduled")
     cancelled_at: Mapped[datetime | None]
     cancelled_by: Mapped[UUID | None]

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary, Numeric, String, UniqueConstraint, desc, func, text
+from sqlalchemy import CheckConstraint, Index, Numeric, String, UniqueConstraint, desc, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, TenantRow, TenantScoped, Timestamped, one_of, tenant_fk
+from db.base import Base, TenantRow, TenantScoped, Timestamped, encrypted, one_of, tenant_fk
 
 TRANSACTION_TYPES = ("subscription", "course", "event", "merchandise", "coaching", "donation", "refund")
 TRANSACTION_STATUSES = ("pending", "processing", "success", "failed", "refunded", "cancelled")
@@ -124,7 +124,7 @@ class PaymentGateway(TenantRow, Timestamped, Base):
     )
 
     name: Mapped[str] = mapped_column(String(50))
-    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    secret: Mapped[bytes] = encrypted()
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
 
 
@@ -378,7 +378,7 @@ class Order(TenantRow, Base):
     currency: Mapped[str] = mapped_column(String(3), server_default="USD")
     payment_status: Mapped[str] = mapped_column(String(20), server_default="pending")
     transaction_id: Mapped[UUID | None]
-    shipping_address: Mapped[bytes | None] = mapped_column(LargeBinary)
+    shipping_address: Mapped[bytes | None] = encrypted()
     shipping_method: Mapped[str | None] = mapped_column(String(50))
     tracking_number: Mapped[str | None] = mapped_column(String(100))
     tracking_url: Mapped[str | None] = mapped_column(String(500))

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Index, LargeBinary, String, Text, UniqueConstraint, func, text
+from sqlalchemy import ARRAY, CheckConstraint, Index, String, Text, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, TenantRow, TenantScoped, Timestamped, one_of, tenant_fk
+from db.base import Base, TenantRow, TenantScoped, Timestamped, encrypted, one_of, tenant_fk
 
 DELIVERY_METHODS = ("in_app", "email", "sms", "push")
 DELIVERY_STATES = ("pending", "delivered", "failed", "dead")
@@ -136,8 +136,8 @@ class Webhook(TenantRow, Timestamped, Base):
     url: Mapped[str] = mapped_column(String(2000))
     description: Mapped[str | None] = mapped_column(String(500))
     events: Mapped[list[str]] = mapped_column(ARRAY(Text))
-    secret: Mapped[bytes] = mapped_column(LargeBinary)
-    previous_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    secret: Mapped[bytes] = encrypted()
+    previous_secret: Mapped[bytes | None] = encrypted()
     previous_secret_until: Mapped[datetime | None]
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     created_by: Mapped[UUID | None]

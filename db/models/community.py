@@ -8,7 +8,6 @@ from sqlalchemy import (
     CheckConstraint,
     Computed,
     Index,
-    LargeBinary,
     SmallInteger,
     String,
     UniqueConstraint,
@@ -18,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Audience, Base, TenantRow, TenantScoped, Timestamped, audience_args, one_of, tenant_fk
+from db.base import Audience, Base, TenantRow, TenantScoped, Timestamped, audience_args, encrypted, one_of, tenant_fk
 
 CATEGORIES = ("discussion", "story", "question", "project", "announcement")
 POST_STATUSES = ("draft", "pending", "published", "flagged", "removed")
@@ -225,8 +224,8 @@ class Message(TenantRow, Base):
     )
     sender_id: Mapped[UUID]
     recipient_id: Mapped[UUID]
-    content: Mapped[bytes] = mapped_column(LargeBinary)
-    attachments: Mapped[bytes | None] = mapped_column(LargeBinary)
+    content: Mapped[bytes] = encrypted()
+    attachments: Mapped[bytes | None] = encrypted()
     is_read: Mapped[bool] = mapped_column(server_default=text("false"))
     read_at: Mapped[datetime | None]
     is_deleted_by_sender: Mapped[bool] = mapped_column(server_default=text("false"))

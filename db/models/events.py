@@ -5,10 +5,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary, Numeric, String, UniqueConstraint, func, text
+from sqlalchemy import CheckConstraint, Index, Numeric, String, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, TenantRow, TenantScoped, Timestamped, one_of, tenant_fk
+from db.base import Base, TenantRow, TenantScoped, Timestamped, encrypted, one_of, tenant_fk
 
 LOCATION_TYPES = ("virtual", "physical", "hybrid")
 EVENT_STATUSES = ("draft", "published", "in_progress", "completed", "cancelled")
@@ -82,7 +82,7 @@ class EventAccess(TenantScoped, Base):
     event_id: Mapped[UUID] = mapped_column(primary_key=True)
     virtual_link: Mapped[str | None] = mapped_column(String(500))
     meeting_id: Mapped[str | None] = mapped_column(String(100))
-    meeting_password: Mapped[bytes | None] = mapped_column(LargeBinary)
+    meeting_password: Mapped[bytes | None] = encrypted("event_id")
     recording_url: Mapped[str | None] = mapped_column(String(500))
 
 

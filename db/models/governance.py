@@ -1,23 +1,39 @@
 """Schema `governance`: what was done and by whom, and the duties towards data subjects."""
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, String, UniqueConstraint, func, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, declarative_mixin, mapped_column
 
-from db.base import Base, TenantRow, one_of, tenant_fk
+from db.base import Base, TenantRow, TenantScoped, one_of, tenant_fk
 
 SEVERITIES = ("debug", "info", "warning", "error", "critical")
 SUBJECT_KINDS = ("person", "session", "document", "tenant")
 """What an erasure, an export or a hold is about."""
 DATA_TYPES = (
-    "accounts_deleted", "accounts_inactive", "audit_logs", "community_posts", "course_content", "messages",
-    "notifications", "sign_in_sessions", "transactions", "unused_media",
+    "accounts_deleted", "accounts_inactive", "analytics_events", "audit_logs", "community_posts", "conversations",
+    "course_content", "deliveries", "material", "messages", "notifications", "sign_in_sessions", "transactions",
+    "unused_media", "usage",
 )  # fmt: skip
-"""What has a retention of its own (seed 001 §10.1)."""
+"""What has a retention of its own (seed 001 §10.1; events, conversations, deliveries, material and usage are ours)."""
+VERIFICATION_METHODS = ("signed_in", "document", "in_person", "call_back", "court_order", "retention", "operator")
+"""How it was made sure who asks: as they were signed in, by a paper, face to face, by calling them back, by a court; or
+that nobody asked but a retention policy, or whoever runs this machine."""
 
 
 @declarative_mixin
@@ -98,25 +114,100 @@ class AuditHead(Base):
     hash: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class AuditAnchor(Base):
+    """A run of a month's audit rows that were dropped after their time: where the chain goes on without them.
+
+    The chain has a row that tells the same, so that a row removed can't be passed for one that was dropped.
+    """
+
+    __tablename__ = "audit_anchors"
+    __table_args__ = (
+        CheckConstraint("first_sequence BETWEEN 1 AND sequence", name="first_sequence"),
+        CheckConstraint("extract(day FROM month) = 1", name="month"),
+        Index("ix_audit_anchors_month", "tenant_id", "month"),
+        {"schema": "governance"},
+    )
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-20)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, sort_order=-10)
+    first_sequence: Mapped[int] = mapped_column(BigInteger)
+    month: Mapped[date]
+    previous_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    archived_key: Mapped[str | None]
+    anchored_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class AuditReading(Base):
+    """That one row of the audit log is about the reading of one thing: a transcript, a quote, a pack, whom it is about.
+
+    Made from the row as it joins the chain, to find who read what; it goes with the month of its row.
+    """
+
+    __tablename__ = "audit_readings"
+    __table_args__ = ({"schema": "governance", "postgresql_partition_by": "RANGE (occurred_at)"},)
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    target_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    occurred_at: Mapped[datetime] = mapped_column(primary_key=True)
+
+
+class ReadingWindow(TenantScoped, Base):
+    """How much one person read within one hour or day: how many different things, and whether compliance was told."""
+
+    __tablename__ = "reading_windows"
+    __table_args__ = (
+        tenant_fk("reader_id", "identity.users", ondelete="CASCADE"),
+        one_of("span", ("hour", "day")),
+        Index("ix_reading_windows_began", "tenant_id", "began_at"),
+        {"schema": "governance"},
+    )
+
+    reader_id: Mapped[UUID] = mapped_column(primary_key=True)
+    span: Mapped[str] = mapped_column(primary_key=True)
+    began_at: Mapped[datetime] = mapped_column(primary_key=True)
+    transcripts: Mapped[int]
+    documents: Mapped[int]
+    clients: Mapped[int]
+    passages: Mapped[int]
+    looked_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    told_at: Mapped[datetime | None]
+
+
 class DeletionRequest(TenantRow, Base):
     """One demand to erase a person, a session, a document or the whole tenant (seed 002 §10.1).
 
-    `user_id` is who it concerns and becomes null with them; `subject_id` stays, as the receipt names it.
+    `user_id` is who it concerns and becomes null with them; `subject_id` stays, as the receipt names it. A trigger
+    holds the steps of `status`, lets nobody verify what they asked for, and nothing be verified or run under a hold.
     """
 
     __tablename__ = "deletion_requests"
     __table_args__ = (
         tenant_fk("user_id", "identity.users", ondelete="SET NULL"),
         tenant_fk("requested_by", "identity.users", ondelete="SET NULL"),
+        tenant_fk("verified_by", "identity.users", ondelete="SET NULL"),
+        tenant_fk("refused_by", "identity.users", ondelete="SET NULL"),
         one_of("subject_kind", SUBJECT_KINDS),
+        one_of("verification_method", VERIFICATION_METHODS),
         one_of("scope", ("all", "content", "account")),
         one_of("status", ("requested", "verified", "running", "completed", "failed", "refused")),
         CheckConstraint("(status = 'refused') = (refused_at IS NOT NULL)", name="refused"),
         CheckConstraint("status <> 'refused' OR refusal_reason IS NOT NULL", name="refusal_reason"),
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed"),
         CheckConstraint("due_at >= requested_at", name="due"),
+        CheckConstraint("(verified_at IS NULL) = (verification_method IS NULL)", name="verified"),
+        CheckConstraint("status IN ('requested', 'refused') OR verified_at IS NOT NULL", name="verified_first"),
+        CheckConstraint("status <> 'requested' OR verified_at IS NULL", name="not_verified_yet"),
+        CheckConstraint("verified_by IS NULL OR verified_at IS NOT NULL", name="verified_by"),
+        CheckConstraint("refused_by IS NULL OR refused_at IS NOT NULL", name="refused_by"),
+        CheckConstraint("char_length(reason) BETWEEN 1 AND 2000", name="reason"),
+        CheckConstraint("char_length(refusal_reason) BETWEEN 1 AND 2000", name="refusal_words"),
         Index("ix_deletion_requests_user", "tenant_id", "user_id"),
         Index("ix_deletion_requests_requested_by", "tenant_id", "requested_by"),
+        Index("ix_deletion_requests_verified_by", "tenant_id", "verified_by"),
+        Index("ix_deletion_requests_refused_by", "tenant_id", "refused_by"),
         Index(
             "ix_deletion_requests_due", "tenant_id", "due_at",
             postgresql_where=text("status NOT IN ('completed', 'refused')"),
@@ -136,9 +227,13 @@ class DeletionRequest(TenantRow, Base):
     requested_by: Mapped[UUID | None]
     requested_at: Mapped[datetime] = mapped_column(server_default=func.now())
     due_at: Mapped[datetime] = mapped_column(server_default=text("now() + interval '30 days'"))
+    reason: Mapped[str | None]
     verified_at: Mapped[datetime | None]
+    verified_by: Mapped[UUID | None]
+    verification_method: Mapped[str | None]
     completed_at: Mapped[datetime | None]
     refused_at: Mapped[datetime | None]
+    refused_by: Mapped[UUID | None]
     refusal_reason: Mapped[str | None]
 
 
@@ -219,7 +314,10 @@ class DataRetentionJob(TenantRow, Base):
 
 
 class DataExport(TenantRow, Base):
-    """One copy of a person's data made for them; the object goes when it expires (seed 001 §11.3)."""
+    """One copy of a person's data made for them; the object goes when it expires (seed 001 §11.3).
+
+    One of a person is in the making at a time.
+    """
 
     __tablename__ = "data_exports"
     __table_args__ = (
@@ -229,11 +327,16 @@ class DataExport(TenantRow, Base):
         CheckConstraint("jsonb_typeof(counts) = 'object'", name="counts"),
         CheckConstraint("status <> 'ready' OR (object_key IS NOT NULL AND expires_at IS NOT NULL)", name="ready"),
         CheckConstraint("size_bytes >= 0", name="size_bytes"),
+        CheckConstraint("error IS NULL OR status IN ('failed', 'expired')", name="error"),
+        Index(
+            "uq_data_exports_running", "tenant_id", "user_id", unique=True,
+            postgresql_where=text("status IN ('requested', 'running')"),
+        ),
         Index("ix_data_exports_user", "tenant_id", "user_id", "requested_at"),
         Index("ix_data_exports_requested_by", "tenant_id", "requested_by"),
         Index("ix_data_exports_expires", "tenant_id", "expires_at", postgresql_where=text("status = 'ready'")),
         {"schema": "governance"},
-    )
+    )  # fmt: skip
 
     user_id: Mapped[UUID]
     requested_by: Mapped[UUID | None]
@@ -245,10 +348,15 @@ class DataExport(TenantRow, Base):
     requested_at: Mapped[datetime] = mapped_column(server_default=func.now())
     completed_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
+    error: Mapped[str | None]
 
 
 class LegalHold(TenantRow, Base):
-    """One order to keep what a subject has, whatever retention or a deletion request says, until it is released."""
+    """One order to keep what a subject has, whatever retention or a deletion request says, until it is released.
+
+    It covers what the subject is made of (`governance.list_material`): a person's sessions and documents, a session's
+    documents, all of a tenant. Of a stored hold only the release is ever written, once.
+    """
 
     __tablename__ = "legal_holds"
     __table_args__ = (
@@ -274,3 +382,119 @@ class LegalHold(TenantRow, Base):
     placed_at: Mapped[datetime] = mapped_column(server_default=func.now())
     released_by: Mapped[UUID | None]
     released_at: Mapped[datetime | None]
+
+
+class Archive(TenantRow, Base):
+    """One month of one table of a tenant, as a Parquet object of the object store.
+
+    `columns` lists name and PostgreSQL type of each; `checksum` sums the hashes of the rows' texts, which no order
+    changes and the database can compute again (null once words were blanked in it). `sha256` is of the Parquet file.
+    With `dropped_at` the rows are here alone, with `narrowed_at` only those of them that are kept longer.
+    """
+
+    __tablename__ = "archives"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "table_name", "month"),
+        UniqueConstraint("tenant_id", "object_key"),
+        CheckConstraint("rows >= 0 AND size_bytes >= 0", name="counts"),
+        CheckConstraint("month = date_trunc('month', month::timestamp)::date", name="month"),
+        CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+        CheckConstraint("jsonb_typeof(columns) = 'array'", name="columns"),
+        {"schema": "governance"},
+    )
+
+    table_name: Mapped[str] = mapped_column(String(127))
+    month: Mapped[date]
+    object_key: Mapped[str]
+    rows: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    checksum: Mapped[Decimal | None]
+    columns: Mapped[list[Any]]
+    archived_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    dropped_at: Mapped[datetime | None]
+    narrowed_at: Mapped[datetime | None]
+
+
+class ErasureScope(TenantScoped, Base):
+    """The ids of one kind that a running erasure takes, as they were collected; they move into its receipt."""
+
+    __tablename__ = "erasure_scopes"
+    __table_args__ = (
+        tenant_fk("request_id", "governance.deletion_requests", ondelete="CASCADE"),
+        {"schema": "governance"},
+    )
+
+    request_id: Mapped[UUID] = mapped_column(primary_key=True)
+    root: Mapped[str] = mapped_column(primary_key=True)
+    ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    collected_at: Mapped[datetime]
+
+
+class ErasureStep(TenantScoped, Base):
+    """One step of one erasure: what a store held before it, by count and hash of keys, and when it was emptied."""
+
+    __tablename__ = "erasure_steps"
+    __table_args__ = (
+        tenant_fk("request_id", "governance.deletion_requests", ondelete="CASCADE"),
+        CheckConstraint("items >= 0", name="items"),
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
+        CheckConstraint("finished_at >= started_at", name="ends_after_start"),
+        {"schema": "governance"},
+    )
+
+    request_id: Mapped[UUID] = mapped_column(primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    store: Mapped[str]
+    treatment: Mapped[str]
+    items: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Correction(TenantRow, Base):
+    """One request to correct data about a client: a turn's words or speaker, or a claim that its holder disputes.
+
+    Of the words that were wrong only their SHA-256 is here; the proposed ones stay only where they were applied, so
+    that the source read again is corrected again.
+    """
+
+    __tablename__ = "corrections"
+    __table_args__ = (
+        tenant_fk("requested_by", "identity.users", ondelete="CASCADE"),
+        tenant_fk("client_id", "identity.users", ondelete="CASCADE"),
+        tenant_fk("speaker_id", "identity.users", ondelete="CASCADE"),
+        tenant_fk("decided_by", "identity.users", ondelete="SET NULL"),
+        tenant_fk("object_id", "ingestion.ingested_objects", ondelete="CASCADE"),
+        one_of("kind", ("turn_words", "turn_speaker", "claim")),
+        one_of("status", ("requested", "applied", "refused", "withdrawn")),
+        CheckConstraint("(status = 'requested') = (decided_at IS NULL)", name="decided"),
+        CheckConstraint(
+            "(kind = 'claim') = (claim_id IS NOT NULL) AND (kind <> 'claim') = "
+            "(num_nonnulls(object_id, segment_index, turn_hash) = 3) AND (kind = 'turn_speaker') = "
+            "(speaker_id IS NOT NULL) AND (kind = 'turn_words' OR proposed_text IS NULL) "
+            "AND (kind <> 'turn_words' OR proposed_text IS NOT NULL OR status IN ('refused', 'withdrawn'))",
+            name="subject",
+        ),
+        Index("ix_corrections_requested", "tenant_id", "requested_at"),
+        Index("ix_corrections_object", "tenant_id", "object_id", postgresql_where=text("object_id IS NOT NULL")),
+        Index("ix_corrections_claim", "tenant_id", "claim_id", postgresql_where=text("claim_id IS NOT NULL")),
+        {"schema": "governance"},
+    )
+
+    kind: Mapped[str] = mapped_column(String(20))
+    status: Mapped[str] = mapped_column(String(20), server_default="requested")
+    requested_by: Mapped[UUID]
+    client_id: Mapped[UUID]
+    object_id: Mapped[UUID | None]
+    segment_index: Mapped[int | None]
+    turn_hash: Mapped[str | None]
+    proposed_text: Mapped[str | None]
+    speaker_id: Mapped[UUID | None]
+    claim_id: Mapped[UUID | None]
+    reason: Mapped[str | None]
+    decided_by: Mapped[UUID | None]
+    decision: Mapped[str | None]
+    requested_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    decided_at: Mapped[datetime | None]

@@ -5,11 +5,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Numeric, String, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Numeric, String, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, TenantRow, Timestamped, one_of, tenant_fk
+from db.base import Base, TenantRow, TenantScoped, Timestamped, encrypted, one_of, tenant_fk
 
 ROLES = ("client", "coach", "admin", "executive", "compliance", "evaluator")
 """What a person may be; `system` is the pipelines' role and belongs to no person."""
@@ -20,8 +20,11 @@ PROFILE_VISIBILITIES = ("public", "members_only", "private")
 MESSAGE_AUDIENCES = ("all", "connections_only", "off")
 THEMES = ("light", "dark", "auto")
 CONSENT_PURPOSES = (
-    "terms_of_service", "privacy_policy", "session_recording", "ai_assistance", "evaluation", "research", "marketing",
+    "terms_of_service", "privacy_policy", "session_recording", "assistant", "evidence", "evaluation", "analytics",
+    "external_model", "research", "marketing",
 )  # fmt: skip
+PROCESSING_PURPOSES = ("assistant", "evidence", "analytics", "external_model")
+"""What is done unless a person withdraws, or before they agree where the organisation's text requires that."""
 
 
 class User(TenantRow, Timestamped, Base):
@@ -51,7 +54,7 @@ class User(TenantRow, Timestamped, Base):
     email_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     password_hash: Mapped[str | None] = mapped_column(String(255))
     full_name: Mapped[str] = mapped_column(String(255))
-    phone_number: Mapped[bytes | None] = mapped_column(LargeBinary)
+    phone_number: Mapped[bytes | None] = encrypted()
     phone_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     role: Mapped[str]
     status: Mapped[str] = mapped_column(String(20), server_default="active")
@@ -59,7 +62,7 @@ class User(TenantRow, Timestamped, Base):
     failed_login_attempts: Mapped[int] = mapped_column(server_default=text("0"))
     locked_until: Mapped[datetime | None]
     two_factor_enabled: Mapped[bool] = mapped_column(server_default=text("false"))
-    two_factor_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    two_factor_secret: Mapped[bytes | None] = encrypted()
     two_factor_last_step: Mapped[int | None] = mapped_column(BigInteger)
     deleted_at: Mapped[datetime | None]
 
@@ -298,8 +301,8 @@ class Integration(TenantRow, Timestamped, Base):
 
     user_id: Mapped[UUID]
     provider: Mapped[str] = mapped_column(String(50))
-    access_token: Mapped[bytes | None] = mapped_column(LargeBinary)
-    refresh_token: Mapped[bytes | None] = mapped_column(LargeBinary)
+    access_token: Mapped[bytes | None] = encrypted()
+    refresh_token: Mapped[bytes | None] = encrypted()
     scopes: Mapped[list[str]] = mapped_column(ARRAY(String(200)), server_default=text("'{}'"))
     expires_at: Mapped[datetime | None]
     status: Mapped[str] = mapped_column(String(20), server_default="active")
@@ -331,3 +334,37 @@ class Consent(TenantRow, Base):
     granted_at: Mapped[datetime] = mapped_column(server_default=func.now())
     withdrawn_at: Mapped[datetime | None]
     source: Mapped[str] = mapped_column(String(20), server_default="api")
+
+
+class ConsentText(TenantRow, Base):
+    """One version of what people agree to for one purpose, by its hash; the newest says whether clients must first."""
+
+    __tablename__ = "consent_texts"
+    __table_args__ = (
+        one_of("purpose", CONSENT_PURPOSES),
+        CheckConstraint("text_hash ~ '^[0-9a-f]{64}$'", name="text_hash"),
+        UniqueConstraint("tenant_id", "purpose", "version"),
+        {"schema": "identity"},
+    )
+
+    purpose: Mapped[str] = mapped_column(String(50))
+    version: Mapped[str] = mapped_column(String(50))
+    text_hash: Mapped[str]
+    is_required: Mapped[bool] = mapped_column(server_default=text("false"))
+    published_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class WithheldPurpose(TenantScoped, Base):
+    """One purpose for which one person's material may not be processed now; worked out of consents by trigger."""
+
+    __tablename__ = "withheld_purposes"
+    __table_args__ = (
+        tenant_fk("user_id", "identity.users", ondelete="CASCADE"),
+        one_of("purpose", PROCESSING_PURPOSES),
+        Index("ix_withheld_purposes_purpose", "tenant_id", "purpose", "user_id"),
+        {"schema": "identity"},
+    )
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(50), primary_key=True)
+    since: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

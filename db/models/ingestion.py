@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Audience, Base, TenantRow, Timestamped, audience_args, one_of, tenant_fk
+from db.base import Audience, Base, TenantRow, TenantScoped, Timestamped, audience_args, one_of, tenant_fk
 
 STAGES = ("read", "parse", "chunk", "embed", "index")
-OBJECT_STATES = ("received", "indexed", "failed", "vanished")
+OBJECT_STATES = ("received", "indexed", "failed", "vanished", "refused", "expired")
+"""The last is what retention took out: its row stays, without words, so that it is not ingested again."""
 ATTEMPT_OUTCOMES = ("running", "succeeded", "failed", "interrupted")
 
 
@@ -35,7 +36,8 @@ class IngestedObject(TenantRow, Audience, Timestamped, Base):
     """One file as last seen in its source, and whether it is searchable (seed 002 §3.2).
 
     `checksum` is the SHA-256 of its bytes; with `sidecar_hash` and `pipeline_version` it decides whether
-    the object must be indexed again. `error` is the one sentence a person reads when it failed.
+    the object must be indexed again. `error` is the one sentence a person reads when it failed, or was refused for
+    want of quota, which the next run tries again.
     """
 
     __tablename__ = "ingested_objects"
@@ -45,7 +47,7 @@ class IngestedObject(TenantRow, Audience, Timestamped, Base):
         UniqueConstraint("tenant_id", "data_source_id", "key"),
         one_of("ingestion_status", OBJECT_STATES),
         one_of("kind", ("transcript", "document")),
-        CheckConstraint("(error IS NULL) = (ingestion_status <> 'failed')", name="error_when_failed"),
+        CheckConstraint("(error IS NULL) = (ingestion_status NOT IN ('failed', 'refused'))", name="error_when_failed"),
         Index("ix_ingested_objects_status", "tenant_id", "ingestion_status"),
         Index("ix_ingested_objects_created_at", "tenant_id", "created_at"),
         {"schema": "ingestion"},
@@ -97,3 +99,14 @@ class IngestionAttempt(TenantRow, Base):
     error_code: Mapped[str | None]
     error: Mapped[str | None]
     pieces: Mapped[int | None]
+
+
+class ErasedKey(TenantScoped, Base):
+    """One object of a source that is not ours and is not ingested again: hashes of both addresses, without a word."""
+
+    __tablename__ = "erased_keys"
+    __table_args__ = ({"schema": "ingestion"},)
+
+    source_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -4,10 +4,10 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary, String, UniqueConstraint, func, text
+from sqlalchemy import CheckConstraint, Index, String, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, TenantRow, Timestamped, one_of, tenant_fk
+from db.base import Base, TenantRow, Timestamped, encrypted, one_of, tenant_fk
 
 PARTNER_TYPES = ("corporate", "academic", "ngo", "government", "cec_franchise", "sponsor")
 PARTNER_TIERS = ("bronze", "silver", "gold", "platinum")
@@ -45,7 +45,7 @@ class Partner(TenantRow, Timestamped, Base):
     partner_type: Mapped[str] = mapped_column(String(30))
     primary_contact_user_id: Mapped[UUID | None]
     contact_email: Mapped[str | None] = mapped_column(String(255))
-    contact_phone: Mapped[bytes | None] = mapped_column(LargeBinary)
+    contact_phone: Mapped[bytes | None] = encrypted()
     website_url: Mapped[str | None] = mapped_column(String(500))
     headquarters_location: Mapped[dict[str, Any] | None]
     operating_regions: Mapped[list[Any] | None]

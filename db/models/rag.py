@@ -69,8 +69,12 @@ class TranscriptSegment(TenantRow, Audience, Base):
         UniqueConstraint("tenant_id", "transcript_id", "segment_index"),
         CheckConstraint("char_end - char_start = length(text)", name="range"),
         Index("ix_transcript_segments_text_search", "text_search", postgresql_using="gin"),
+        Index(
+            "ix_transcript_segments_speaker", "tenant_id", "speaker_id", "transcript_id",
+            postgresql_where=sql("speaker_id IS NOT NULL"),
+        ),
         {"schema": "rag"},
-    )
+    )  # fmt: skip
 
     transcript_id: Mapped[UUID]
     segment_index: Mapped[int]
