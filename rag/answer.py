@@ -8,18 +8,24 @@ from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.session import Principal, tenant_session
+from db.session import Principal, ReaderUnknown, tenant_session
 from domain import chat
+from domain.consents import list_withheld
+from domain.identity import Credential
+from domain.reading import list_citations_read, list_passages_read, record_reading
+from domain.usage import Feature
 from rag.answer_events import CitationsReady, Delta, Done, Event, SourcesFound
 from rag.answer_models import list_models
+from rag.answer_quota import reserve_answer
 from rag.answer_run import Assistant, Run
 from rag.answer_store import finish, replay, save_answer, save_later, settle
 from rag.answer_write import ask_models, write_answer
-from rag.passages import Retrieval
+from rag.passages import EVERYWHERE, Retrieval, Scope
 from rag.retrieve import UnusableQuestion
 from rag.rewrite import MAX_HISTORY, add_topic, rewrite, rewrite_by_rule
+from rag.standing import SignInEnded, SourcesWithdrawn, ensure_standing, note_checked
 from rag.synthesize import count_coverage
-from rag.understand import Understanding, give_up_time, list_named_people, understand
+from rag.understand import Understanding, give_up_time, keep_within, list_named_people, understand
 
 __all__ = [
     "MAX_QUESTION",
@@ -28,7 +34,9 @@ __all__ = [
     "Delta",
     "Done",
     "Event",
+    "SignInEnded",
     "SourcesFound",
+    "SourcesWithdrawn",
     "UnusableQuestion",
     "answer",
     "settle",
@@ -47,20 +55,27 @@ async def answer(
     session_id: UUID | None = None,
     key: str | None = None,
     now: datetime | None = None,
+    feature: Feature = "chat",
+    credential: Credential | None = None,
+    within: Scope = EVERYWHERE,
 ) -> AsyncGenerator[Event, None]:
     """Yield `SourcesFound`, then `Delta`s, `CitationsReady` and `Done`.
 
     Inside a conversation (`session_id`) its own questions are the history, and question and answer are stored; the same
     idempotency `key` answers from what is stored. No transaction is open while a model writes or the caller reads. An
-    answer whose caller leaves is stored as far as it came. Raises `UnusableQuestion`, `ChatSessionNotFound`,
-    `AnswerUnderWay` and whatever the store raises; a model that fails only changes who answers.
+    answer whose caller leaves is stored as far as it came. The reader's rights are asked for again while it is told: it
+    ends with `SourcesWithdrawn`, `SignInEnded` (where a `credential` is given) or `ReaderUnknown`, and of what was
+    withdrawn nothing is stored. `within` narrows what is searched besides what the question names; `feature` is what
+    its usage is counted for. Raises `UnusableQuestion`, `ChatSessionNotFound`, `AnswerUnderWay`, `QuotaExceeded` before
+    anything is begun, and whatever the store raises; a model that fails only changes who answers.
     """
     if not question.strip() or len(question) > MAX_QUESTION:
         raise UnusableQuestion(f"A question needs 1 to {MAX_QUESTION:,} characters; shorten it or ask in parts.")
     run_id = uuid5(session_id, f"message:{key}") if session_id and key else uuid4()
     run = Run(
-        assistant, reader, question.strip().replace("\x00", ""), run_id, session_id, now or datetime.now(UTC), history
-    )
+        assistant, reader, question.strip().replace("\x00", ""), run_id, session_id, now or datetime.now(UTC), history,
+        feature=feature, credential=credential, within=within,
+    )  # fmt: skip
     stored = None
     async with tenant_session(reader) as session:
         if not await _open(session, run):
@@ -68,7 +83,10 @@ async def answer(
             stored = await chat.find_answer(session, run_id)
             if stored is None:
                 raise chat.AnswerUnderWay
-        elif not (run.history and run.models):
+            read = list_citations_read(stored.citations)
+            await record_reading(session, "message_read", {"message": [stored.id]}, read, entity=("message", stored.id))
+        # limits are held under a lock until the commit: what was set aside is committed before the search
+        elif not (run.history and run.models) and not run.limited:
             await _search(session, run, rewrite_by_rule(run.asked, run.history, run.people))
     if stored is not None:
         for event in replay(run, stored):
@@ -76,7 +94,7 @@ async def answer(
         return
     try:
         if run.understanding is None:
-            standalone = await rewrite(run.asked, run.history, run.people, ask_models(run))
+            standalone = await rewrite(run.asked, run.history, run.people, ask_models(run) if run.models else None)
             async with tenant_session(reader) as session:
                 await _search(session, run, standalone)
         assert run.understanding is not None  # noqa: S101  # _search sets it
@@ -84,16 +102,23 @@ async def answer(
             run_id=run_id, question=run.understanding.question, understood=run.understanding.words,
             passages=run.passages, coverage=run.coverage,
         )  # fmt: skip
+        note_checked(run)
         with run.clock.paused():
             yield found
         before = ""
         async for sentence in write_answer(run):
+            await ensure_standing(run)
             with run.clock.paused():
-                yield Delta(before + sentence.text)
+                yield Delta(before + sentence.text, sentence.citations)
+            run.told += 1
             before = " "
         citations, message_id = await save_answer(run, "refused" if run.refused else "succeeded")
     except (GeneratorExit, asyncio.CancelledError):
         save_later(run, "cancelled")  # this task is being torn down; what was said is stored all the same
+        raise
+    except (SourcesWithdrawn, SignInEnded, ReaderUnknown):
+        run.sentences = run.sentences[: run.told]
+        save_later(run, "cancelled")
         raise
     except Exception:
         save_later(run, "failed")
@@ -123,6 +148,11 @@ async def _open(session: AsyncSession, run: Run) -> bool:
     earlier = (said for role, said in run.history if role == "user")
     run.people = await list_named_people(session, run.asked, *earlier)
     run.models = await list_models(session, run.assistant.model)
+    if run.may_leave:
+        about = {run.reader.user_id, run.client_id, *(person.id for person in run.people)}
+        if about & await list_withheld(session, "external_model"):
+            run.keep_inside()
+    await reserve_answer(session, run)
     return True
 
 
@@ -130,6 +160,7 @@ async def _search(session: AsyncSession, run: Run, standalone: str) -> None:
     understanding = await understand(
         session, standalone, reader=run.reader, people=run.people, now=run.now, client_id=run.client_id
     )
+    understanding = keep_within(understanding, run.within)
     run.understanding = understanding
     if understanding.missing:
         return
@@ -137,9 +168,10 @@ async def _search(session: AsyncSession, run: Run, standalone: str) -> None:
     # whose words count is decided sentence by sentence: a passage holds both sides of a conversation
     retrieval = await _retrieve(session, run, understanding)
     if understanding.soft_time and not retrieval.sources_in_scope:
-        run.understanding = understanding = give_up_time(understanding)
+        run.understanding = understanding = keep_within(give_up_time(understanding), run.within)
         retrieval = await _retrieve(session, run, understanding)
     run.passages = retrieval.passages
+    await record_reading(session, "passages_retrieved", list_passages_read(retrieval.passages))
     run.coverage = await count_coverage(session, understanding.scope, retrieval)
 
 

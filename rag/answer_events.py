@@ -24,9 +24,10 @@ class SourcesFound:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A stretch of the answer; joined they are its text."""
+    """A stretch of the answer, and the ordinals of what it stands on; joined they are its text."""
 
     text: str
+    citations: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import AppError
 from core.logging import get_logger
-from db.session import tenant_session
+from db.session import ReaderUnknown, tenant_session
 from domain import chat
-from domain.citations import CitationView, CitedSpan, list_citation_views
+from domain.citations import CitationView, CitedSpan, find_readable_evidence, list_citation_views
 from domain.packs import PackCoverage, PackUnstored, make_pack
 from rag.answer_events import CitationsReady, Delta, Done, Event, SourcesFound
+from rag.answer_quota import settle_answer
 from rag.answer_run import Run
-from rag.costs import add_costs, price
+from rag.costs import add_costs
 from rag.prompts import prompt_hash
+from rag.standing import SignInEnded, SourcesWithdrawn, check_standing
 from rag.synthesize import AnswerSentence, Coverage
 
 _log = get_logger("answer")
@@ -27,28 +29,50 @@ _saving: Final[set[asyncio.Task[None]]] = set()
 
 
 async def save_answer(run: Run, status: chat.RunStatus) -> tuple[tuple[CitationView, ...], UUID | None]:
-    """Store the answer and how the run ended; return its citations as they render now."""
+    """Store the answer and how the run ended; return its citations as they render now.
+
+    Where its reader's rights ended, what they may still see is stored, and then `SourcesWithdrawn` or `SignInEnded`
+    is raised.
+    """
     run.clock.enter("store")
     spans = [CitedSpan(**asdict(citation)) for citation in run.citations]
     _count_supporting(run)
-    message_id = None
+    message_id, ended = None, None
     async with tenant_session(run.reader) as session:
-        # a source may have gone while the answer was written: what cites it is withheld at the next read
+        try:
+            await check_standing(session, run)
+        except (SourcesWithdrawn, SignInEnded) as error:
+            ended, status = error, "cancelled"
         views = await list_citation_views(session, spans)
-        run.pack_id = await _pack(session, run, [span for span, view in zip(spans, views, strict=True) if view])
+        standing = [span for span, view in zip(spans, views, strict=True) if view]
+        if ended is not None:
+            await _drop_withdrawn(session, run, frozenset(span.ordinal for span in standing))
+        run.pack_id = None if ended else await _pack(session, run, standing)
         if run.session_id is not None and run.reader.user_id is not None and run.sentences:
             message_id = await chat.append_answer(
                 session, session_id=run.session_id, user_id=run.reader.user_id, run_id=run.run_id,
                 answer=chat.StoredAnswer(
                     sentences=tuple(chat.StoredSentence(s.text, s.citations, s.evidence) for s in run.sentences),
-                    citations=tuple(span for span, view in zip(spans, views, strict=True) if view), facts=_facts(run),
+                    citations=tuple(standing), facts=_facts(run),
                 ),
             )  # fmt: skip
         await chat.finish_run(
             session, run.run_id, status, metadata=_facts(run) | _costs(run),
             failures=[chat.Failure(f.error, f"{f.provider}: {f.message}", f.retryable) for f in run.failures],
         )  # fmt: skip
+        await settle_answer(session, run)
+    run.calls, run.costs, run.embedded, run.limited = [], [], [], False  # told again, it must not count twice
+    run.is_saved = True
+    if ended is not None:
+        raise ended
     return tuple(view for view in views if view is not None), message_id
+
+
+async def _drop_withdrawn(session: AsyncSession, run: Run, ordinals: frozenset[int]) -> None:
+    """Leave only the sentences all of whose citations and evidence the reader may still see."""
+    told = {one for sentence in run.sentences for one in sentence.evidence}
+    readable = await find_readable_evidence(session, told)
+    run.sentences = [s for s in run.sentences if ordinals.issuperset(s.citations) and readable.issuperset(s.evidence)]
 
 
 async def _pack(session: AsyncSession, run: Run, spans: Sequence[CitedSpan]) -> UUID | None:
@@ -72,11 +96,19 @@ async def _pack(session: AsyncSession, run: Run, spans: Sequence[CitedSpan]) -> 
 
 
 def save_later(run: Run, status: chat.RunStatus) -> None:
-    """Store what was answered so far in a task of its own; `settle` waits for it."""
+    """Store what was answered so far in a task of its own, unless it is stored; `settle` waits for it."""
+    if run.is_saved:
+        return
 
     async def save() -> None:
         try:
             await save_answer(run, status)
+        except (SourcesWithdrawn, SignInEnded):
+            return  # what may be stored is
+        except ReaderUnknown:
+            # Nothing is stored for someone who is not there any more; how the run ended is.
+            async with tenant_session(run.reader.as_system()) as session:
+                await chat.finish_run(session, run.run_id, "cancelled", metadata=_costs(run))
         except AppError as error:
             _log.warning("answer_not_stored", run_id=str(run.run_id), error=error.code)
 
@@ -118,7 +150,7 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 def _costs(run: Run) -> dict[str, Any]:
-    cost = add_costs(price(usage) for usage in run.usage)
+    cost = add_costs(run.prices)
     return {
         "input_tokens": sum(usage.input_tokens or 0 for usage in run.usage),
         "output_tokens": sum(usage.output_tokens or 0 for usage in run.usage),

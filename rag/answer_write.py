@@ -1,26 +1,29 @@
 """Writes an answer's sentences: a model's that hold to their sources, else quotes, else the refusal."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.logging import get_logger
 from db.session import tenant_session
+from domain.consents import list_withheld
+from domain.reading import record_reading
 from rag.answer_models import ModelChoice
+from rag.answer_quota import REWRITE_TOKENS, cover_call, note_call
 from rag.answer_run import EXTRACTIVE, Run
-from rag.evidence import gather_evidence
+from rag.evidence import Evidence, gather_evidence, list_read
 from rag.evidence_notes import Note, choose_evidence, list_notes
 from rag.passages import Passage
 from rag.prompts import Prompt, build_answer_prompt
 from rag.providers.chain import AnswerInterrupted, NoProviderAnswered, ProviderFailure, open_answer
 from rag.providers.protocol import Message
+from rag.standing import check_standing, note_checked
 from rag.synthesize import AnswerSentence, Material, describe_source, load_material
 from rag.synthesize_evidence import add_evidence
 from rag.synthesize_extractive import answer_by_quotes, refuse
 from rag.synthesize_model import GroundedAnswer
 from rag.understand_evidence import find_asked_evidence
 from rag.understand_topic import list_topic_words
-
-_REWRITE_TOKENS: Final = 200
 
 _log = get_logger("answer")
 
@@ -31,17 +34,24 @@ def ask_models(run: Run) -> Callable[[Prompt], Awaitable[str]]:
     async def ask(prompt: Prompt) -> str:
         said = ""
         for choice in run.models:
+            if not await cover_call(run, choice, prompt, max_tokens=REWRITE_TOKENS):
+                continue
+            begun, told = False, None
             try:
-                async with open_answer([choice.provider], _messages(prompt), max_tokens=_REWRITE_TOKENS) as opened:
+                async with open_answer([choice.provider], _messages(prompt), max_tokens=REWRITE_TOKENS) as opened:
+                    begun = True
                     async for piece in opened.pieces:
                         said += piece.text
                         if piece.usage:
-                            run.usage.append(piece.usage)
+                            told = piece.usage
             except (NoProviderAnswered, AnswerInterrupted) as error:
                 _note_failure(run, error)
-                said = ""
             else:
                 return said
+            finally:
+                if begun:
+                    note_call(run, choice, prompt, told, said)
+            said = ""
         raise NoProviderAnswered(run.failures)
 
     return ask
@@ -58,6 +68,15 @@ def _note_failure(run: Run, error: NoProviderAnswered | AnswerInterrupted) -> No
         _log.warning("provider_failed", provider=failure.provider, error=failure.error)
 
 
+async def _keep_inside(session: AsyncSession, run: Run, evidence: Evidence) -> None:
+    """Leave out the models outside this machine where anyone whom the material is about sends them no words."""
+    if run.may_leave:
+        quoted = (quote.client_id for claim in evidence.claims.values() for quote in claim.quotes)
+        about = {*quoted, *(passage.client_id for passage in run.passages)}
+        if about & await list_withheld(session, "external_model"):
+            run.keep_inside()
+
+
 async def write_answer(run: Run) -> AsyncGenerator[AnswerSentence, None]:
     """Yield the answer's sentences as they are settled: a model's that hold, else quotes, else the refusal."""
     assert run.understanding is not None  # noqa: S101  # the caller has searched
@@ -69,11 +88,15 @@ async def write_answer(run: Run) -> AsyncGenerator[AnswerSentence, None]:
     run.clock.enter("read")
     asked = find_asked_evidence(run.understanding.question)
     async with tenant_session(run.reader) as session:
+        await check_standing(session, run)  # the caller may have looked at the sources for any time
         loaded = await load_material(session, run.understanding.question, run.passages)
         evidence = await gather_evidence(
             session, asked, list_topic_words(run.understanding), run.understanding.scope, run.passages
         )
+        await record_reading(session, "evidence_read", list_read(evidence))
+        await _keep_inside(session, run, evidence)
     run.material = material = add_evidence(loaded, evidence)
+    note_checked(run)
     run.clock.enter("write")
     if run.models:
         told = add_evidence(loaded, choose_evidence(evidence, asked, loaded.idf))
@@ -109,18 +132,26 @@ async def _write_with(
         [_describe(passage, material, n) for n, passage in enumerate(material.passages)],
         [(note.text, [n + 1 for n in note.passages]) for note in notes],
     )
+    if not await cover_call(run, choice, prompt, max_tokens=choice.max_tokens):
+        return
+    begun, told, said = False, None, list[str]()
     try:
         async with open_answer(
             [choice.provider], _messages(prompt), max_tokens=choice.max_tokens, temperature=choice.temperature
         ) as opened:
+            begun = True
             async for piece in opened.pieces:
+                said.append(piece.text)
                 if piece.usage:
-                    run.usage.append(piece.usage)
+                    told = piece.usage
                 for sentence in await grounded.take(piece.text):
                     yield sentence
     except (NoProviderAnswered, AnswerInterrupted) as error:
         _note_failure(run, error)
         return  # what it had begun to say may be half a sentence
+    finally:  # also where the caller hangs up: what was sent is paid for
+        if begun:
+            note_call(run, choice, prompt, told, "".join(said))
     for sentence in await grounded.finish():
         yield sentence
 

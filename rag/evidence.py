@@ -9,6 +9,8 @@ from uuid import UUID
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from domain.consents import say_allowed
+from domain.reading import Kind
 from rag.passages import Passage, Scope, SourceKind
 from rag.understand_evidence import AskedEvidence
 
@@ -102,7 +104,7 @@ NO_EVIDENCE: Final = Evidence()
 # A claim stands where one of its quotes does; row-level security has removed every row that its reader may not see,
 # and what is stale is nobody's.
 _GATHER = text(
-    """
+    f"""
     WITH spans AS (
         SELECT * FROM unnest(CAST(:sources AS uuid[]), CAST(:starts AS int[]), CAST(:ends AS int[]))
             AS s (source_id, char_start, char_end)
@@ -117,8 +119,8 @@ _GATHER = text(
     asked AS (
         SELECT placed.* FROM (
             SELECT c.id, t.held_at, c.statement ~* CAST(:words AS text) AS on_topic,
-                (CAST(:sessions AS uuid[]) = '{}' OR t.coaching_session_id = ANY (CAST(:sessions AS uuid[])))
-                AND (CAST(:only AS uuid[]) = '{}'
+                (CAST(:sessions AS uuid[]) = '{{}}' OR t.coaching_session_id = ANY (CAST(:sessions AS uuid[])))
+                AND (CAST(:only AS uuid[]) = '{{}}'
                      OR coalesce(c.transcript_id, c.document_id) = ANY (CAST(:only AS uuid[])))
                 AND (CAST(:held_from AS timestamptz) IS NULL OR t.held_at >= :held_from)
                 AND (CAST(:held_until AS timestamptz) IS NULL OR t.held_at < :held_until) AS in_scope
@@ -127,7 +129,7 @@ _GATHER = text(
             WHERE c.stale_at IS NULL
               AND (c.claim_type = ANY (CAST(:types AS text[])) OR c.status = ANY (CAST(:statuses AS text[]))
                    OR c.statement ~* CAST(:words AS text))
-              AND (CAST(:clients AS uuid[]) = '{}' OR c.client_id = ANY (CAST(:clients AS uuid[])))
+              AND (CAST(:clients AS uuid[]) = '{{}}' OR c.client_id = ANY (CAST(:clients AS uuid[])))
         ) placed
         WHERE in_scope OR :beyond
         ORDER BY in_scope DESC, on_topic DESC, held_at DESC NULLS LAST, id LIMIT :most
@@ -139,9 +141,10 @@ _GATHER = text(
     ),
     shown AS (
         SELECT p.* FROM evidence.patterns p
-        WHERE p.stale_at IS NULL AND p.client_id IS NOT NULL AND p.kind = ANY (CAST(:kinds AS text[]))
+        WHERE p.stale_at IS NULL AND p.client_id IS NOT NULL AND {say_allowed("p.client_id", "assistant")}
+          AND p.kind = ANY (CAST(:kinds AS text[]))
           AND (p.client_id = ANY (CAST(:clients AS uuid[]))
-               OR (CAST(:clients AS uuid[]) = '{}' AND EXISTS (
+               OR (CAST(:clients AS uuid[]) = '{{}}' AND EXISTS (
                    SELECT FROM evidence.pattern_claims pc JOIN own ON own.id = pc.claim_id
                    WHERE pc.tenant_id = p.tenant_id AND pc.pattern_id = p.id)))
         ORDER BY p.last_seen DESC NULLS LAST, p.id LIMIT :most_patterns
@@ -166,6 +169,7 @@ _GATHER = text(
         NULL::jsonb AS pattern
     FROM every
     JOIN evidence.claims c ON c.id = every.id AND c.stale_at IS NULL
+        AND {say_allowed("c.client_id", "assistant")}
     JOIN evidence.claim_quotes cq ON cq.tenant_id = c.tenant_id AND cq.claim_id = c.id
     JOIN evidence.quotes q ON q.tenant_id = cq.tenant_id AND q.id = cq.quote_id AND q.stale_at IS NULL
     LEFT JOIN rag.transcripts t ON t.tenant_id = q.tenant_id AND t.id = q.transcript_id
@@ -233,6 +237,16 @@ async def gather_evidence(
     ordered = {claim.id: claim for claim in read}
     shown = [pattern for row in patterns if (pattern := _read_pattern(row, ordered)) is not None]
     return Evidence(ordered, tuple(shown))
+
+
+def list_read(evidence: Evidence) -> dict[Kind, list[UUID | None]]:
+    """Return what whoever is told this evidence reads: claims and patterns, and the sources they stand on."""
+    read: dict[Kind, list[UUID | None]] = {"claim": list(evidence.claims), "client": []}
+    for claim in evidence.claims.values():
+        for quote in claim.quotes:
+            read.setdefault(quote.source_kind, []).append(quote.source_id)
+            read["client"].append(quote.client_id)
+    return read | {"pattern": [pattern.id for pattern in evidence.patterns]}
 
 
 def _match_words(words: Sequence[str]) -> str:

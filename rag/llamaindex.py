@@ -11,6 +11,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from core.errors import Invalid
 from db.session import Principal, close_store, tenant_session
+from domain.reading import list_passages_read, record_reading
 from rag.embedding import Embedder
 from rag.passages import Passage, Scope
 from rag.retrieve import retrieve
@@ -41,6 +42,7 @@ class ReGenesisRetriever(BaseRetriever):
             found = await retrieve(
                 session, self._embedder, query_bundle.query_str, top_k=self._top_k, scope=self._scope
             )
+            await record_reading(session, "passages_retrieved", list_passages_read(found.passages))
         return [NodeWithScore(node=_write_node(passage), score=passage.score) for passage in found.passages]
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 SourceKind = Literal["transcript", "document"]
@@ -22,6 +22,9 @@ class Scope:
     held_until: datetime | None = None
     speakers: tuple[str, ...] = ()
     source_kinds: tuple[SourceKind, ...] = ()
+
+
+EVERYWHERE: Final = Scope()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

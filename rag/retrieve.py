@@ -12,8 +12,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Invalid
-from db.session import HAS_PARTITION
-from rag.embedding import Embedder
+from db.session import BOUND_TO, HAS_PARTITION, Principal
+from domain.consents import list_withheld
+from rag.embedding import Embedder, is_outside
 from rag.lexical import term_indices
 from rag.passages import Passage, Retrieval, Scope
 from rag.retrieve_sql import CANDIDATES, SAMPLE, VISIBLE, bind_scope, search_statement
@@ -51,10 +52,10 @@ async def retrieve(
 ) -> Retrieval:
     """Return the `top_k` best passages that the session's reader may see, best first.
 
-    Without an embedder, or with another than the tenant's chunks are embedded by, words alone decide. Scores compare
-    only within one result. A tenant with a search partition of its own is searched by its indexes where the reader may
-    see more than `exact_up_to` chunks and the scope names no part of them; everything else is exact. Raises
-    `UnusableQuestion`.
+    Without an embedder, or with another than the tenant's chunks are embedded by, or one outside this machine where the
+    reader sends no words to, words alone decide. Scores compare only within one result. A tenant with a search
+    partition of its own is searched by its indexes where the reader may see more than `exact_up_to` chunks and the
+    scope names no part of them; everything else is exact. Raises `UnusableQuestion`.
     """
     if not question.strip() or len(question) > LONGEST_QUESTION or not 1 <= top_k <= MOST_PASSAGES:
         raise UnusableQuestion
@@ -66,6 +67,10 @@ async def retrieve(
         "candidates": max(CANDIDATES, units),
         **bind_scope(scope),
     }
+    reader: Principal | None = session.info.get(BOUND_TO)
+    if embedder is not None and is_outside(embedder) and reader is not None:
+        # the question is its asker's words
+        embedder = None if reader.user_id in await list_withheld(session, "external_model") else embedder
     if embedder is not None:
         (vector,) = await embedder.embed([question])
         values |= {"model": embedder.name, "vector": f"[{','.join(f'{x:.5g}' for x in vector.tolist())}]"}
@@ -78,7 +83,8 @@ async def retrieve(
             "sources": visible.sources,
             "percent": min(100.0, 100.0 * SAMPLE / max(visible.chunks, 1)),
         }
-    statement = search_statement(scope, with_meaning=embedder is not None, by_index=by_index)
+    as_system = reader is not None and reader.role == "system"
+    statement = search_statement(scope, with_meaning=embedder is not None, by_index=by_index, as_system=as_system)
     rows = (await session.execute(statement, values)).all()
     found = [row for row in rows if row.id is not None]
     return Retrieval(

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import TextClause, text
 
+from domain.consents import say_allowed
 from rag.lexical import DIMENSIONS
 from rag.passages import Scope
 
@@ -53,6 +54,8 @@ _ASKED: Final = f"""(
 
 _WORDS: Final = f"-(e.lexical <#> {_ASKED}) AS words"
 _OURS: Final = f"e.tenant_id = {_HERE} AND e.registry_id = {_MODEL}"
+
+_ALLOWED: Final = say_allowed("e.client_id", "assistant")
 
 _SCORED: Final = f"""
 scored AS MATERIALIZED (
@@ -180,9 +183,15 @@ VISIBLE: Final = text(
 """How much a reader may see: chunks and sources, counted by their objects."""
 
 
-def search_statement(scope: Scope, *, with_meaning: bool, by_index: bool = False) -> TextClause:
-    """Return the statement for what the scope narrows; its values come from `bind_scope` and the caller."""
-    return _compose(tuple(name for name in _FILTERS if getattr(scope, name)), with_meaning, by_index)
+def search_statement(
+    scope: Scope, *, with_meaning: bool, by_index: bool = False, as_system: bool = False
+) -> TextClause:
+    """Return the statement for what the scope narrows; its values come from `bind_scope` and the caller.
+
+    People's policies leave out clients who want no assistant; for the pipelines (`as_system`), who see all, it says so.
+    """
+    filters = tuple(name for name in _FILTERS if getattr(scope, name))
+    return _compose(filters, with_meaning, by_index, as_system)
 
 
 def bind_scope(scope: Scope) -> dict[str, Any]:
@@ -199,8 +208,10 @@ def _fold(labels: Sequence[str]) -> list[str]:
     return [label.strip().lower() for label in labels]
 
 
-@lru_cache(maxsize=256)  # 2 for each of the 128 ways to narrow
-def _compose(filters: tuple[str, ...], with_meaning: bool, by_index: bool) -> TextClause:  # arguments are its cache key
+@lru_cache(maxsize=512)  # 4 for each of the 128 ways to narrow
+def _compose(
+    filters: tuple[str, ...], with_meaning: bool, by_index: bool, as_system: bool
+) -> TextClause:  # arguments are its cache key
     # Vectors of another model can't be compared with the question's, then words alone decide.
     meaning = (
         f"CASE WHEN {_SAME_MODEL} THEN -(e.embedding <#> CAST(:vector AS halfvec)) END AS meaning"
@@ -220,4 +231,5 @@ def _compose(filters: tuple[str, ...], with_meaning: bool, by_index: bool) -> Te
             _SCORED.format(meaning=meaning, filters="".join(f" AND {_FILTERS[name]}" for name in filters)),
             _SPREAD.format(chunks="count(*)", sources=each_source, population="scored", candidates="scored"),
         ]
-    return text(f"WITH {','.join([*parts, _AROUND, _write_stretches()])}{_FOUND}")
+    statement = f"WITH {','.join([*parts, _AROUND, _write_stretches()])}{_FOUND}"
+    return text(statement.replace(_OURS, f"{_OURS} AND {_ALLOWED}") if as_system else statement)

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from domain.consents import say_allowed
 from rag.evidence import NO_EVIDENCE, Evidence
 from rag.lexical import inverse_document_frequency, term_indices
 from rag.passages import Passage, Retrieval, Scope, SourceKind
@@ -141,13 +142,14 @@ _TURNS = text(
 _FREQUENCIES = text("SELECT term, chunks FROM rag.term_frequencies WHERE term = ANY (CAST(:terms AS int[]))")
 _CHUNKS = text("SELECT id, char_start, char_end FROM rag.document_chunks WHERE id = ANY (CAST(:ids AS uuid[]))")
 _COVERAGE = text(
-    """
+    f"""
     SELECT count(*) AS transcripts, count(DISTINCT coalesce(coaching_session_id, id)) AS sessions FROM rag.transcripts
-    WHERE (CAST(:clients AS uuid[]) = '{}' OR client_id = ANY (CAST(:clients AS uuid[])))
-      AND (CAST(:sessions AS uuid[]) = '{}' OR coaching_session_id = ANY (CAST(:sessions AS uuid[])))
-      AND (CAST(:sources AS uuid[]) = '{}' OR id = ANY (CAST(:sources AS uuid[])))
+    WHERE (CAST(:clients AS uuid[]) = '{{}}' OR client_id = ANY (CAST(:clients AS uuid[])))
+      AND (CAST(:sessions AS uuid[]) = '{{}}' OR coaching_session_id = ANY (CAST(:sessions AS uuid[])))
+      AND (CAST(:sources AS uuid[]) = '{{}}' OR id = ANY (CAST(:sources AS uuid[])))
       AND (CAST(:held_from AS timestamptz) IS NULL OR held_at >= :held_from)
       AND (CAST(:held_until AS timestamptz) IS NULL OR held_at < :held_until)
+      AND {say_allowed("client_id", "assistant")}
     """
 )
 

@@ -58,6 +58,7 @@ _OVER_TIME: Final = re.compile(
     r"evolv\w+|then and now|how often|again and again|keeps?|consistent|each session|every session)\b",
     re.IGNORECASE,
 )
+_PROMISES: Final = re.compile(r"\b(?:commit|promis)", re.IGNORECASE)
 _PLANNED: Final = "What is known is a plan:"
 _LEANS: Final = re.compile(r"(?:It|That|This|He|She|They|So|And|But|Because)\b")
 
@@ -94,6 +95,9 @@ async def answer_by_quotes(
             if plan is not None:
                 return _refuse_beyond(plan, material, refuse(understanding, coverage, support))
         shown = show_claims(chosen, material, asked)[: MAX_QUOTES + 2]
+        if _PROMISES.search(understanding.question) and not (asked.outcome or topic):
+            # all that was promised is asked for; what merely sounds like it is no promise
+            shown = [one for one in shown if one.claim and one.claim.claim_type == "commitment"] or shown
     return _tell(shown, pattern, material, support)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from db.session import Principal
-from rag.passages import Scope, SourceKind
+from rag.passages import EVERYWHERE, Scope, SourceKind
 from rag.understand_sessions import MEETING, SessionWords, find_session_words
 from rag.understand_times import find_time_span, format_day
 
@@ -162,6 +162,17 @@ def give_up_time(understanding: Understanding) -> Understanding:
         words=f"{understanding.words} (nothing was held then, so any time was searched)",
         soft_time=False,
     )
+
+
+def keep_within(understanding: Understanding, within: Scope) -> Understanding:
+    """Return it narrowed to what the reader chose; `missing` where the question names what lies outside."""
+    if within == EVERYWHERE or understanding.missing:
+        return understanding
+    scope = narrow(within, understanding.scope)
+    if scope is None:
+        words = f"Your filters leave out {understanding.words}, so there is nothing to search; widen them."
+        return replace(understanding, missing=words)
+    return replace(understanding, scope=scope, words=f"{understanding.words}, within your filters")
 
 
 def _list_names(given: str) -> list[str]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import numpy as np
 
-from rag.embedding.protocol import Embedder, Matrix, Vector, check_texts
+from rag.embedding.protocol import Embedder, Matrix, Vector, check_texts, is_outside
 
 MOST: Final = 8_192
 """Vectors kept by a process: the sentences of some eighty sessions, 16 MB of 384 numbers each."""
@@ -63,6 +63,11 @@ class RememberingEmbedder:
     def dimensions(self) -> int:
         """How many numbers a vector has."""
         return self._embedder.dimensions
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether texts leave this installation."""
+        return is_outside(self._embedder)
 
     async def embed(self, texts: Sequence[str]) -> Matrix:
         """Return one unit-length row per text, in order, as (n, dimensions) float32; raises what the embedder does."""

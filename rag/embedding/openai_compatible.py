@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from core.errors import Invalid
+from rag.embedding.counting import tell_usage
 from rag.embedding.protocol import Matrix, check_texts
 from rag.providers.errors import BrokenReply
-from rag.providers.openai_client import ClientPool, Endpoint, translate_errors
+from rag.providers.openai_client import OPENAI_URL, ClientPool, Endpoint, is_outside_url, translate_errors
+from rag.providers.protocol import Usage
 
 if TYPE_CHECKING:
     from openai.types import CreateEmbeddingResponse
@@ -32,7 +34,9 @@ class OpenAIEmbedder:
     ) -> None:
         self.name: Final = f"{model}/{dimensions}"
         self.dimensions: Final = dimensions
-        self._model = model
+        self.is_outside: Final = is_outside_url(base_url)
+        self.model: Final = model
+        self.service: Final = base_url or OPENAI_URL
         self._pool = ClientPool(Endpoint(base_url, api_key, retries=retries))
         self._ask_for_dimensions = False
 
@@ -59,7 +63,7 @@ class OpenAIEmbedder:
             self._ask_for_dimensions = True
         if rows.shape[1] != self.dimensions:
             raise WrongDimensions(
-                f"The embedding model {self._model} gives vectors of {rows.shape[1]} numbers, not {self.dimensions}; "
+                f"The embedding model {self.model} gives vectors of {rows.shape[1]} numbers, not {self.dimensions}; "
                 "correct REGENESIS_EMBEDDING__DIMENSIONS or choose another model."
             )
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -72,12 +76,17 @@ class OpenAIEmbedder:
 
         with translate_errors():
             reply = await self._pool.get_client().embeddings.create(
-                model=self._model,
+                model=self.model,
                 input=list(texts),
                 encoding_format="float",  # not every compatible server knows base64
                 dimensions=self.dimensions if ask_for_dimensions else omit,
             )
-        return _read_rows(reply, len(texts))
+        rows = _read_rows(reply, len(texts))
+        told = getattr(getattr(reply, "usage", None), "prompt_tokens", None)
+        # a service that does not count is counted for: a limit of tokens must hold there as well
+        read = told if isinstance(told, int) and told >= 0 else sum(map(estimate_tokens, texts))
+        tell_usage(Usage(self.model, read, 0, service=self.service))
+        return rows
 
 
 def _read_rows(reply: "CreateEmbeddingResponse", count: int) -> Matrix:

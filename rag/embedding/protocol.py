@@ -43,6 +43,11 @@ class TokenCounter(Protocol):
         """Return the number of the model's tokens in the text, without special ones."""
 
 
+def is_outside(embedder: Embedder) -> bool:
+    """Tell whether the texts leave this installation; an embedder that does not say so keeps them here."""
+    return bool(getattr(embedder, "is_outside", False))
+
+
 def check_texts(texts: Sequence[str]) -> None:
     """Raise `UnembeddableText` for a blank text, and TypeError for one string in place of a sequence of them."""
     if isinstance(texts, str):

@@ -36,12 +36,19 @@ class CircuitBreaker:
         self._opened_at = 0.0
         self._trial: Attempt | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the next call would be refused."""
+        if self._failures < self._threshold:
+            return False
+        return self._trial is not None or self._clock() - self._opened_at < self._pause
+
     def attempt(self) -> "Attempt":
         """Return the permit for one call; raises `CircuitOpen` while there is none to be had."""
         attempt = Attempt(self._settle)
+        if self.is_open:
+            raise CircuitOpen
         if self._failures >= self._threshold:
-            if self._trial is not None or self._clock() - self._opened_at < self._pause:
-                raise CircuitOpen
             self._trial = attempt
         return attempt
 

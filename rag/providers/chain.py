@@ -109,3 +109,9 @@ async def _relay(
 
 def _describe(provider: ChatProvider, error: AppError) -> ProviderFailure:
     return ProviderFailure(provider.name, error.code, error.message, isinstance(error, Unavailable))
+
+
+def is_resting(provider: ChatProvider) -> bool:
+    """Tell whether this process leaves the provider alone at this moment, as it failed several times in a row."""
+    breaker = _breakers.get(provider)
+    return breaker is not None and breaker.is_open

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from core.errors import AppError
@@ -48,6 +50,15 @@ _BY_STATUS: Final[dict[int, type[AppError]]] = {
     429: ProviderBusy,
     504: ProviderTimedOut,
 }
+
+
+def is_outside_url(base_url: str | None) -> bool:
+    """Tell whether a model there is outside this machine; none given is OpenAI's own."""
+    host = urlsplit(base_url or OPENAI_URL).hostname or ""
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ class _Answer:
         self._service = service
         self._input_tokens: int | None = None
         self._output_tokens: int | None = None
+        self._cached_tokens = 0
         self._ended: str | None = None
         self._length = 0
         self._longest = max_tokens * LONGEST_TOKEN
@@ -136,6 +137,7 @@ class _Answer:
             if chunk.usage is not None:
                 self._input_tokens = _count(chunk.usage.prompt_tokens)
                 self._output_tokens = _count(chunk.usage.completion_tokens)
+                self._cached_tokens = count_cached(chunk.usage)
             text = ""
             if chunk.choices:  # the last chunk has usage only
                 self._ended = chunk.choices[0].finish_reason or self._ended
@@ -159,7 +161,9 @@ class _Answer:
         if self._length == 0:
             raise BrokenReply("The model service sent an empty answer; try again, or with a higher limit of tokens.")
         truncated = self._ended == "length"
-        return Usage(self._model, self._input_tokens, self._output_tokens, truncated, self._service)
+        return Usage(
+            self._model, self._input_tokens, self._output_tokens, truncated, self._service, self._cached_tokens
+        )
 
 
 def _make_storable(text: str) -> str:
@@ -170,6 +174,11 @@ def _make_storable(text: str) -> str:
 def _count(told: object) -> int | None:
     """Return a number of tokens as the service tells it; None where it tells none, as the package checks nothing."""
     return told if isinstance(told, int) and told >= 0 else None
+
+
+def count_cached(usage: object) -> int:
+    """Return the tokens that a service tells it had read before; 0 where it tells none."""
+    return _count(getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)) or 0
 
 
 @lru_cache(maxsize=256)

@@ -24,6 +24,8 @@ class Usage:
     """The answer stopped because it reached `max_tokens`."""
     service: str | None = field(default=None, compare=False)
     """The address that answered, as its prices are found by; None where nothing was asked over a network."""
+    cached_tokens: int = field(default=0, compare=False)
+    """Of the input, what the service had read before and sells cheaper."""
 
 
 @dataclass(frozen=True, slots=True)
