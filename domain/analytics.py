@@ -51,7 +51,7 @@ class ProgramFigures:
 
 @dataclass(frozen=True, slots=True)
 class MonthOfCoaching:
-    """What was coached in one month; averages of fewer than five clients are None."""
+    """What was coached in one month; an average of what fewer than five clients did or said is None."""
 
     month: date
     sessions_completed: int
@@ -65,7 +65,7 @@ class MonthOfCoaching:
 
 @dataclass(frozen=True, slots=True)
 class DayOfAnswers:
-    """How the assistant was used on one day (UTC); times in milliseconds."""
+    """How the assistant was used on one day (UTC); times in milliseconds; some of `runs` were stopped or go on."""
 
     day: date
     runs: int
@@ -114,6 +114,17 @@ async def list_program_figures(
     return [ProgramFigures(**row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's documented name
 
 
+async def list_program_categories(session: AsyncSession) -> list[str]:
+    """Return the categories of programs by name, a hundred at most."""
+    rows = await session.scalars(
+        text(
+            "SELECT DISTINCT category FROM analytics.read_program_performance() WHERE category IS NOT NULL "
+            "ORDER BY category LIMIT 100"
+        )
+    )
+    return list(rows)
+
+
 async def list_coaching_months(session: AsyncSession, *, since: date, until: date) -> list[MonthOfCoaching]:
     """Return the months that begin in the range, the newest first."""
     rows = await session.execute(
@@ -143,9 +154,12 @@ async def list_answer_days(session: AsyncSession, *, since: date, until: date) -
     return [DayOfAnswers(**row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's documented name
 
 
-async def track_events(session: AsyncSession, events: Sequence[tuple[str, datetime | None, dict[str, Any]]]) -> None:
-    """Store what the bound person did, as (type, moment or None for now, details), in one statement."""
-    await session.execute(
+async def track_events(session: AsyncSession, events: Sequence[tuple[str, datetime | None, dict[str, Any]]]) -> int:
+    """Store what the bound person did, as (type, moment or None for now, details), and return how many were stored.
+
+    None of somebody who does not want to be counted.
+    """
+    stored = await session.execute(
         text(
             """
             INSERT INTO analytics.events (tenant_id, user_id, event_type, occurred_at, event_data)
@@ -160,6 +174,7 @@ async def track_events(session: AsyncSession, events: Sequence[tuple[str, dateti
             )
         },
     )
+    return int(getattr(stored, "rowcount", 0))  # SQLAlchemy types it only for results it calls CursorResult
 
 
 async def refresh_view(view: str) -> None:

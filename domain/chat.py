@@ -218,7 +218,18 @@ async def list_messages(
     )
     if after is not None:
         query = query.where(tuple_(ChatMessage.created_at, ChatMessage.id) > after)
-    return await _render(session, list(await session.scalars(query)))
+    return await render_messages(session, list(await session.scalars(query)))
+
+
+async def list_last_messages(session: AsyncSession, session_id: UUID, *, limit: int) -> list[MessageView]:
+    """Return the conversation's last messages, the oldest of them first, as the reader may see them at this moment."""
+    query = (
+        select(ChatMessage)
+        .where(ChatMessage.session_id == session_id)
+        .order_by(ChatMessage.created_at.desc(), ChatMessage.id.desc())
+        .limit(limit)
+    )
+    return await render_messages(session, list(reversed((await session.scalars(query)).all())))
 
 
 async def check_question(session: AsyncSession, run_id: UUID, text: str) -> None:
@@ -231,7 +242,7 @@ async def check_question(session: AsyncSession, run_id: UUID, text: str) -> None
 async def find_answer(session: AsyncSession, run_id: UUID) -> MessageView | None:
     """Return the answer of this run as the reader may see it now, or None."""
     row = await session.scalar(select(ChatMessage).where(ChatMessage.id == uuid5(run_id, "answer")))
-    return (await _render(session, [row]))[0] if row else None
+    return (await render_messages(session, [row]))[0] if row else None
 
 
 async def get_message(session: AsyncSession, message_id: UUID) -> MessageView:
@@ -239,10 +250,11 @@ async def get_message(session: AsyncSession, message_id: UUID) -> MessageView:
     row = await session.scalar(select(ChatMessage).where(ChatMessage.id == message_id))
     if row is None:
         raise MessageNotFound
-    return (await _render(session, [row]))[0]
+    return (await render_messages(session, [row]))[0]
 
 
-async def _render(session: AsyncSession, messages: Sequence[ChatMessage]) -> list[MessageView]:
+async def render_messages(session: AsyncSession, messages: Sequence[ChatMessage]) -> list[MessageView]:
+    """Return the messages as the session's reader may see them now, whoever they were written for."""
     # Where an answer points stands in its own row: the rows of message_citations go when their source is indexed
     # anew, though the same words come back under the same id.
     spans = [
@@ -288,6 +300,8 @@ def _view_message(message: ChatMessage, readable: dict[int, CitationView], lost:
         else SentenceView(text=WITHHELD, citations=(), withheld=True)
         for item in told
     )
+    if any(sentence.withheld for sentence in sentences):
+        facts["understood"] = ""  # it names whom and when the withheld words were about
     shown = {ordinal for sentence in sentences for ordinal in sentence.citations}
     # neighbours that are withheld say so once
     texts = [s.text for n, s in enumerate(sentences) if not (s.withheld and n and sentences[n - 1].withheld)]

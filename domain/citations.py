@@ -9,6 +9,8 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from domain.consents import say_allowed
+
 SourceKind = Literal["transcript", "document"]
 
 CONTEXT: Final = 300
@@ -44,6 +46,8 @@ class CitationView:
     title: str
     held_at: datetime | None
     coaching_session_id: UUID | None
+    client_id: UUID | None
+    """Whom the source is about."""
     speaker: str | None
     started_s: float | None
     ended_s: float | None
@@ -74,10 +78,11 @@ _SPANS: Final = """
 _TRANSCRIPTS = text(
     f"""
     SELECT c.place, c.char_start AS quote_start, c.char_end AS quote_end, t.title, t.held_at, t.coaching_session_id,
-           s.segment_index, s.text, s.char_start, s.char_end, s.started_s, s.ended_s,
+           t.client_id, s.segment_index, s.text, s.char_start, s.char_end, s.started_s, s.ended_s,
            coalesce(u.full_name, s.speaker) AS speaker
     FROM {_SPANS}
     JOIN rag.transcripts t ON t.id = c.source_id AND t.content_hash = c.content_hash
+        AND {say_allowed("t.client_id", "assistant")}
     CROSS JOIN LATERAL (
         SELECT min(segment_index) AS first, max(segment_index) AS last FROM rag.transcript_segments
         WHERE transcript_id = t.id AND char_start < c.char_end AND char_end > c.char_start
@@ -90,21 +95,24 @@ _TRANSCRIPTS = text(
 )
 _DOCUMENTS = text(
     f"""
-    SELECT c.place, d.title, d.held_at, k.page_first AS page,
+    SELECT c.place, d.title, d.held_at, d.client_id, k.page_first AS page,
            substr(d.text, c.char_start + 1, c.char_end - c.char_start) AS quote,
            right(substr(d.text, 1, c.char_start), {CONTEXT}) AS before,
            substr(d.text, c.char_end + 1, {CONTEXT}) AS after
     FROM {_SPANS}
     JOIN rag.documents d ON d.id = c.source_id AND d.content_hash = c.content_hash
+        AND {say_allowed("d.client_id", "assistant")}
     LEFT JOIN rag.document_chunks k ON k.tenant_id = d.tenant_id AND k.id = c.chunk_id
     """
 )
 
 
 _READABLE = text(
-    """
+    f"""
     SELECT id FROM evidence.claims WHERE id = ANY (CAST(:ids AS uuid[])) AND stale_at IS NULL
+      AND {say_allowed("client_id", "assistant")}
     UNION ALL SELECT id FROM evidence.patterns WHERE id = ANY (CAST(:ids AS uuid[])) AND stale_at IS NULL
+      AND {say_allowed("client_id", "assistant")}
     """
 )
 
@@ -153,8 +161,8 @@ def _view_turns(span: CitedSpan, rows: Sequence[Row[tuple[object, ...]]]) -> Cit
     after = "\n".join([whole[end:], *following]).strip()
     return CitationView(
         ordinal=span.ordinal, source_kind="transcript", source_id=span.source_id, title=first.title,
-        held_at=first.held_at, coaching_session_id=first.coaching_session_id, speaker=first.speaker,
-        started_s=first.started_s, ended_s=last.ended_s, segment_first=first.segment_index,
+        held_at=first.held_at, coaching_session_id=first.coaching_session_id, client_id=first.client_id,
+        speaker=first.speaker, started_s=first.started_s, ended_s=last.ended_s, segment_first=first.segment_index,
         segment_last=last.segment_index, page=None, quote=whole[start:end],
         before=before[-CONTEXT:], after=after[:CONTEXT],
         char_start=span.char_start, char_end=span.char_end, content_hash=span.content_hash,
@@ -165,7 +173,7 @@ def _view_document(span: CitedSpan, rows: Sequence[Row[tuple[object, ...]]]) -> 
     row = rows[0]
     return CitationView(
         ordinal=span.ordinal, source_kind="document", source_id=span.source_id, title=row.title, held_at=row.held_at,
-        coaching_session_id=None, speaker=None, started_s=None, ended_s=None, segment_first=None, segment_last=None,
-        page=row.page, quote=row.quote, before=row.before, after=row.after,
+        coaching_session_id=None, client_id=row.client_id, speaker=None, started_s=None, ended_s=None,
+        segment_first=None, segment_last=None, page=row.page, quote=row.quote, before=row.before, after=row.after,
         char_start=span.char_start, char_end=span.char_end, content_hash=span.content_hash,
     )  # fmt: skip

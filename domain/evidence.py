@@ -89,6 +89,7 @@ class SessionEvidence:
     claims: int
     quotes: int
     commitments: int
+    visibility: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,7 @@ MAY_READ_CLIENT: Final = """
     AND ((SELECT current_setting('app.role')) = 'system'
          OR :client_id = ANY ((SELECT string_to_array(current_setting('app.clients'), ',')::uuid[])::uuid[]))
 """
-_COMMITMENT_STATE = """
+COMMITMENT_STATE = """
     CASE WHEN c.status = 'asserted' AND c.valid_to < current_date THEN 'overdue'
          WHEN c.status = 'asserted' THEN 'open' ELSE c.status END
 """
@@ -150,6 +151,7 @@ async def list_claims(
     client_id: UUID | None = None,
     claim_type: str | None = None,
     status: str | None = None,
+    visibility: str | None = None,
     held_from: datetime | None = None,
     held_until: datetime | None = None,
     limit: int,
@@ -161,13 +163,14 @@ async def list_claims(
     """
     narrowed = {
         "c.client_id = :client_id": client_id, "c.claim_type = :claim_type": claim_type, "c.status = :status": status,
-        f"{CLAIM_MOMENT} >= :held_from": held_from, f"{CLAIM_MOMENT} < :held_until": held_until,
+        "c.visibility = :visibility": visibility, f"{CLAIM_MOMENT} >= :held_from": held_from,
+        f"{CLAIM_MOMENT} < :held_until": held_until,
     }  # fmt: skip
     conditions = [condition for condition, value in narrowed.items() if value is not None]
     statement = text(_CLAIMS_ONLY.format(wanted=_page_claims(conditions, before), shown=CLAIMS_JSON))
     values: dict[str, Any] = {
-        "client_id": client_id, "claim_type": claim_type, "status": status, "held_from": held_from,
-        "held_until": held_until, "limit": limit, **_bind_place(before),
+        "client_id": client_id, "claim_type": claim_type, "status": status, "visibility": visibility,
+        "held_from": held_from, "held_until": held_until, "limit": limit, **_bind_place(before),
     }  # fmt: skip
     found = CLAIMS.validate_python(await session.scalar(statement, values))
     return list(reversed(found))
@@ -232,6 +235,7 @@ async def list_commitments(
     client_id: UUID,
     *,
     state: CommitmentState | None = None,
+    visibility: str | None = None,
     limit: int,
     before: Place | None = None,
 ) -> list[CommitmentView]:
@@ -241,10 +245,12 @@ async def list_commitments(
     """
     conditions = ["c.client_id = :client_id", "c.claim_type = 'commitment'"]
     if state is not None:
-        conditions.append(f"{_COMMITMENT_STATE} = :state")
+        conditions.append(f"{COMMITMENT_STATE} = :state")
+    if visibility is not None:
+        conditions.append("c.visibility = :visibility")
     statement = text(
         f"""
-        WITH page AS ({_page_claims(conditions, before, f"c.superseded_by, {_COMMITMENT_STATE} AS state")}),
+        WITH page AS ({_page_claims(conditions, before, f"c.superseded_by, {COMMITMENT_STATE} AS state")}),
              wanted_claims AS (
                  SELECT id FROM page UNION SELECT superseded_by FROM page WHERE superseded_by IS NOT NULL
              )
@@ -252,7 +258,9 @@ async def list_commitments(
                (SELECT coalesce(jsonb_object_agg(id, state), '{{}}') FROM page) AS states
         """
     )
-    values = {"client_id": client_id, "state": state, "limit": limit, **_bind_place(before)}
+    values = {
+        "client_id": client_id, "state": state, "visibility": visibility, "limit": limit, **_bind_place(before),
+    }  # fmt: skip
     row = (await session.execute(statement, values)).one()
     if not row.known:
         raise ClientEvidenceNotFound
@@ -269,7 +277,7 @@ async def list_commitments(
 
 _SESSIONS: Final = """
     SELECT {known} AS known, s.* FROM (SELECT) one LEFT JOIN (
-        SELECT t.id AS transcript_id, t.title, t.held_at, coalesce(t.held_at, t.created_at) AS moment,
+        SELECT t.id AS transcript_id, t.title, t.held_at, t.visibility, coalesce(t.held_at, t.created_at) AS moment,
                (SELECT count(*) FROM evidence.claims c
                 WHERE c.tenant_id = t.tenant_id AND c.transcript_id = t.id AND c.stale_at IS NULL) AS claims,
                (SELECT count(*) FROM evidence.quotes q
@@ -277,22 +285,24 @@ _SESSIONS: Final = """
                (SELECT count(*) FROM evidence.claims c
                 WHERE c.tenant_id = t.tenant_id AND c.transcript_id = t.id AND c.stale_at IS NULL
                   AND c.claim_type = 'commitment') AS commitments
-        FROM rag.transcripts t WHERE t.client_id = :client_id {after}
+        FROM rag.transcripts t WHERE t.client_id = :client_id {narrowed}
         ORDER BY moment DESC, t.id DESC LIMIT :limit
     ) s ON true ORDER BY s.moment DESC, s.transcript_id DESC
 """
 
 
 async def list_sessions(
-    session: AsyncSession, client_id: UUID, *, limit: int, before: Place | None = None
+    session: AsyncSession, client_id: UUID, *, visibility: str | None = None, limit: int, before: Place | None = None
 ) -> list[SessionEvidence]:
     """Return the client's sessions, the latest first, with how much evidence stands on each.
 
     Raises `ClientEvidenceNotFound`.
     """
-    after = "" if before is None else "AND (coalesce(t.held_at, t.created_at), t.id) < (:moment, :id)"
-    statement = text(_SESSIONS.format(known=MAY_READ_CLIENT, after=after))
-    rows = (await session.execute(statement, {"client_id": client_id, "limit": limit, **_bind_place(before)})).all()
+    narrowed = "" if before is None else "AND (coalesce(t.held_at, t.created_at), t.id) < (:moment, :id)"
+    narrowed += "" if visibility is None else " AND t.visibility = :visibility"
+    statement = text(_SESSIONS.format(known=MAY_READ_CLIENT, narrowed=narrowed))
+    values = {"client_id": client_id, "visibility": visibility, "limit": limit, **_bind_place(before)}
+    rows = (await session.execute(statement, values)).all()
     if not rows[0].known:
         raise ClientEvidenceNotFound
     examined = await find_examined(session, [row.transcript_id for row in rows if row.transcript_id is not None])
@@ -300,7 +310,7 @@ async def list_sessions(
         SessionEvidence(
             transcript_id=row.transcript_id, title=row.title, held_at=row.held_at, moment=row.moment,
             examined=row.transcript_id in examined or row.claims > 0, claims=row.claims, quotes=row.quotes,
-            commitments=row.commitments,
+            commitments=row.commitments, visibility=row.visibility,
         )
         for row in rows if row.transcript_id is not None
     ]  # fmt: skip
@@ -339,7 +349,7 @@ _SUMMARY: Final = text(
                  WHERE c.client_id = :client_id AND c.stale_at IS NULL AND c.transcript_id IS NOT NULL) AS supporting,
            (SELECT count(*) FROM evidence.quotes q WHERE q.client_id = :client_id AND q.stale_at IS NULL) AS quotes,
            {_count_by("c.claim_type", "claims")} AS claims,
-           {_count_by(_COMMITMENT_STATE, "claims", "c.claim_type = 'commitment'")} AS commitments,
+           {_count_by(COMMITMENT_STATE, "claims", "c.claim_type = 'commitment'")} AS commitments,
            {_count_by("c.kind", "patterns")} AS patterns, {_count_by("c.status", "insights")} AS insights
     FROM (SELECT coalesce(array_agg(id), '{{}}') AS sessions, min(held_at) AS first_held_at,
                  max(held_at) AS last_held_at FROM rag.transcripts WHERE client_id = :client_id) s

@@ -20,6 +20,11 @@ _RECORD = text(
 )
 
 
+def find_schema(entity_type: str | None) -> str | None:
+    """Return the schema of a kind of row by its noun in the log; None of what is no row."""
+    return _list_schemas().get(entity_type or "")
+
+
 @cache
 def _list_schemas() -> dict[str, str]:
     """Return the schema of each kind of row, by its noun in the log."""
@@ -50,7 +55,7 @@ async def record_event(
     await session.execute(
         _RECORD,
         {
-            "action": action, "entity_schema": _list_schemas().get(entity_type or ""), "entity_type": entity_type,
+            "action": action, "entity_schema": find_schema(entity_type), "entity_type": entity_type,
             "entity_id": entity_id, "description": description,
             "metadata": None if metadata is None else json.dumps(metadata, default=str), "severity": severity,
         },

@@ -2,8 +2,9 @@
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Literal, cast
 from uuid import UUID
 
 from sqlalchemy import func, select, text, true, update
@@ -22,6 +23,14 @@ DEFAULT_SCOPES = ("chat", "search", "ingest", "read", "write")
 
 class Unauthenticated(AppError):
     """This key is wrong, expired or revoked; send a valid one as `Authorization: Bearer rg_…`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """With what someone called, by its hash: what it opened ends with it."""
+
+    kind: Literal["key", "session"]
+    token_hash: str
 
 
 class UserNotFound(NotFound):

@@ -1,5 +1,7 @@
 """What is known of every object that was ever ingested: where it came from, what became of it, and each try."""
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -7,14 +9,15 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, any_, bindparam, func, literal, select, update
+from sqlalchemy import ARRAY, Boolean, ColumnElement, any_, bindparam, func, literal, not_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from core.errors import Conflict
 from db.holds import hold
-from db.models import DataSource, IngestedObject, IngestionAttempt, User
+from db.models import DataSource, ErasedKey, IngestedObject, IngestionAttempt, User
+from domain.decisions import DECIDED, NAMED
 from domain.identity import bound_tenant
 
 Stage = Literal["read", "parse", "chunk", "embed", "index"]
@@ -88,6 +91,18 @@ async def list_known(
     return {row[1]: KnownObject(*row) for row in await session.execute(query)}
 
 
+def hash_address(address: str) -> bytes:
+    """Return what an erased object's source or key is remembered by: it can be compared, and not read."""
+    return hashlib.sha256(address.encode("utf-8", "surrogatepass")).digest()
+
+
+async def list_erased(session: AsyncSession, uri: str, keys: Collection[str]) -> frozenset[str]:
+    """Return those of the source's keys whose objects were erased and are not to be ingested again."""
+    query = select(ErasedKey.key_hash).where(ErasedKey.source_hash == hash_address(uri))
+    hashes = set(await session.scalars(query))
+    return frozenset(key for key in keys if hash_address(key) in hashes) if hashes else frozenset()
+
+
 async def receive_objects(session: AsyncSession, source_id: UUID, sizes: Mapping[str, int]) -> None:
     """Remember objects seen for the first time, by key; nobody may read one before it is indexed."""
     if not sizes:
@@ -107,17 +122,29 @@ async def receive_objects(session: AsyncSession, source_id: UUID, sizes: Mapping
 
 
 async def remember_said(session: AsyncSession, source_id: UUID, sidecars: Mapping[str, Mapping[str, Any]]) -> None:
-    """Store what is said about objects, by key; it holds until something else is said."""
+    """Store what is said about objects, by key; it holds until something else is said.
+
+    Of an object about whose readers or speakers somebody decided since `sidecars` were made, what is stored stays.
+    """
     if not sidecars:
         return
-    table = IngestedObject.__table__
+    table, decisions = IngestedObject.__table__, (DECIDED, NAMED)
     connection = await session.connection()
     await connection.execute(
         update(table)  # type: ignore[arg-type]  # declared as FromClause
-        .where(table.c.data_source_id == source_id, table.c.key == bindparam("named"))
+        .where(table.c.data_source_id == source_id, table.c.key == bindparam("object_key"))
+        .where(*(or_(bindparam(f"knows_{n}", type_=Boolean), not_(table.c.sidecar.has_key(n))) for n in decisions))
         .values(sidecar=bindparam("said")),
-        [{"named": key, "said": said} for key, said in sidecars.items()],
+        [
+            {"object_key": key, "said": said} | {f"knows_{n}": n in said for n in decisions}
+            for key, said in sidecars.items()
+        ],
     )
+
+
+def hash_said(said: Mapping[str, Any]) -> str:
+    """Return a hash that changes whenever anything said about an object changes."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 async def map_emails(session: AsyncSession, emails: Collection[str]) -> dict[str, UUID]:
@@ -234,6 +261,15 @@ async def fail_object(session: AsyncSession, object_id: UUID, error: str) -> Non
         update(IngestedObject)
         .where(IngestedObject.id == object_id)
         .values(ingestion_status="failed", error=error, pieces=0, indexed_at=None)
+    )
+
+
+async def refuse_object(session: AsyncSession, object_id: UUID, sentence: str) -> None:
+    """Record why the object was not taken in for now; what is indexed of an earlier version stays as it is."""
+    await session.execute(
+        update(IngestedObject)
+        .where(IngestedObject.id == object_id, IngestedObject.ingestion_status != "indexed")
+        .values(ingestion_status="refused", error=sentence)
     )
 
 

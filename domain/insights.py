@@ -3,7 +3,7 @@
 Whether a client may see one is decided by the store: an insight shows no more than the words it stands on.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -19,6 +19,7 @@ from db.violations import refusing
 from domain.evidence import read_pyramid
 from domain.evidence_views import ClaimView, PatternView
 from domain.governance import name_action
+from domain.reading import Kind
 
 Verdict = Literal["accepted", "rejected"]
 
@@ -99,12 +100,21 @@ _ACT_FOR: Final = text(
 )
 
 
-def select_insights(client_id: UUID | None = None, status: str | None = None) -> Select[Any]:
+def select_insights(
+    client_id: UUID | None = None, status: str | None = None, visibility: str | None = None
+) -> Select[Any]:
     """Return the insights that the reader may see; order it by `(created_at, id)`."""
-    query = select(Insight)
-    if client_id is not None:
-        query = query.where(Insight.client_id == client_id)
-    return query if status is None else query.where(Insight.status == status)
+    narrowed = (Insight.client_id, client_id), (Insight.status, status), (Insight.visibility, visibility)
+    return select(Insight).where(*(column == value for column, value in narrowed if value is not None))
+
+
+def list_insights_read(shown: Iterable[Insight]) -> dict[Kind, list[UUID | None]]:
+    """Return what whoever gets these insights reads."""
+    read: dict[Kind, list[UUID | None]] = {"insight": [], "client": []}
+    for insight in shown:
+        read["insight"].append(insight.id)
+        read["client"].append(insight.client_id)
+    return read
 
 
 def select_reviews(insight_id: UUID) -> Select[Any]:

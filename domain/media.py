@@ -44,26 +44,34 @@ class FileFacts:
 
 
 async def register_asset(
-    session: AsyncSession, *, uploader: Principal, facts: FileFacts, provider: str, key: str | None = None
-) -> MediaAsset:
+    session: AsyncSession, *, uploader: Principal, facts: FileFacts, provider: str, key: str | None = None,
+    named: tuple[UUID, str] | None = None,
+) -> MediaAsset:  # fmt: skip
     """Note a file of the person's and choose where its bytes lie; the same idempotency key returns the same row.
 
-    The place in the store says nothing of the file's name or its owner. Raises `FileTypeRefused`.
+    The place in the store says nothing of the file's name or its owner. `named` is what `name_asset` said, where the
+    bytes were written before: without a key it names another file each time. Raises `FileTypeRefused`.
     """
-    if facts.file_type not in FILE_TYPES:
-        raise FileTypeRefused
-    asset_id = name_id(uploader, "media", key)
-    ending = re.sub(r"[^a-z0-9]", "", facts.file_type.rpartition("/")[2])
+    asset_id, place = named or name_asset(uploader, facts, key)
     await session.execute(
         insert(MediaAsset)
         .values(
             tenant_id=TENANT, id=asset_id, uploaded_by=uploader.user_id, filename=facts.filename,
             file_type=facts.file_type, file_size_bytes=facts.file_size_bytes, storage_provider=provider,
-            storage_key=f"media/{uploader.tenant_id}/{asset_id}.{ending}", usage_type=facts.usage_type,
+            storage_key=place, usage_type=facts.usage_type,
         )
         .on_conflict_do_nothing(index_elements=(MediaAsset.tenant_id, MediaAsset.id))
     )  # fmt: skip
     return await get_asset(session, asset_id)
+
+
+def name_asset(uploader: Principal, facts: FileFacts, key: str | None) -> tuple[UUID, str]:
+    """Return the file's id, one for an idempotency key, and where its bytes lie; raises `FileTypeRefused`."""
+    if facts.file_type not in FILE_TYPES:
+        raise FileTypeRefused
+    asset_id = name_id(uploader, "media", key)
+    ending = re.sub(r"[^a-z0-9]", "", facts.file_type.rpartition("/")[2])
+    return asset_id, f"media/{uploader.tenant_id}/{asset_id}.{ending}"
 
 
 async def get_asset(session: AsyncSession, asset_id: UUID) -> MediaAsset:

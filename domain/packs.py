@@ -34,6 +34,7 @@ from domain.evidence_views import (
     link_claims,
     link_shown,
 )
+from domain.reading import Read, list_citations_read, list_evidence_read, record_reading
 
 VERSION: Final = 1
 """Of the shape of a pack's content."""
@@ -257,7 +258,15 @@ async def get_pack(session: AsyncSession, pack_id: UUID) -> PackView:
     pack = await session.scalar(select(EvidencePack).where(EvidencePack.id == pack_id))
     if pack is None:
         raise PackNotFound
-    content = pack.content
+    return await render_pack(
+        session, pack.content, pack_id=pack.id, content_hash=pack.content_hash, created_at=pack.created_at
+    )
+
+
+async def render_pack(
+    session: AsyncSession, content: dict[str, Any], *, pack_id: UUID, content_hash: str, created_at: datetime
+) -> PackView:
+    """Return what a pack held as the session's reader may see it now, whoever it was made for."""
     told = {UUID(item["id"]): item for level in ("patterns", "claims") for item in content[level]}
     row = (
         await session.execute(
@@ -285,15 +294,33 @@ async def get_pack(session: AsyncSession, pack_id: UUID) -> PackView:
     quoted = sum(len(item["quotes"]) for item in content["claims"])
     held = len(told) + quoted + len(spans)
     return PackView(
-        id=pack.id, client_id=pack.client_id, question=pack.question, content_hash=pack.content_hash,
-        created_at=pack.created_at, patterns=patterns, claims=claims, passages=passages,
-        coverage=PackCoverage(
-            sessions_in_scope=pack.sessions_in_scope, sessions_examined=pack.sessions_examined,
-            sessions_supporting=pack.sessions_supporting,
-        ),
+        id=pack_id, client_id=UUID(content["client_id"]) if content["client_id"] else None,
+        question=content["question"], content_hash=content_hash, created_at=created_at,
+        patterns=patterns, claims=claims, passages=passages, coverage=PackCoverage(**content["coverage"]),
         withheld=held - len(shown) - sum(len(claim.quotes) for claim in claims) - len(passages),
         changed=tuple(item.id for item in shown if _digest(item) != told[item.id]["digest"]),
     )  # fmt: skip
+
+
+async def read_again(session: AsyncSession, shown: PackView) -> PackView:
+    """Return what an earlier reading of a pack showed, as the session's reader may see it now.
+
+    `withheld` and `changed` tell what became so since then.
+    """
+    content = {
+        "client_id": shown.client_id and str(shown.client_id), "question": shown.question,
+        "coverage": asdict(shown.coverage), **_write_items(shown.patterns, shown.claims, shown.passages),
+    }  # fmt: skip
+    return await render_pack(
+        session, content, pack_id=shown.id, content_hash=shown.content_hash, created_at=shown.created_at
+    )
+
+
+async def record_pack_read(session: AsyncSession, pack: PackView) -> None:
+    """Note that the session's reader reads this pack, with all that it shows."""
+    read: Read = {"pack": [pack.id], "client": [pack.client_id]}
+    shown = list_evidence_read(pack.claims, pack.patterns), list_citations_read(pack.passages)
+    await record_reading(session, "pack_read", read, *shown, entity=("pack", pack.id))
 
 
 def select_packs(client_id: UUID | None = None) -> Select[Any]:

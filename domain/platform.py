@@ -39,6 +39,14 @@ async def list_tenants() -> list[TenantRef]:
         return [TenantRef(*row) for row in await session.execute(text("SELECT * FROM platform.list_tenants()"))]
 
 
+async def choose_tenants(tenant_id: UUID | None) -> list[TenantRef]:
+    """Return every active tenant by slug, or the one that is named; raises `TenantNotFound`."""
+    chosen = [one for one in await list_tenants() if tenant_id in {None, one.id}]
+    if tenant_id is not None and not chosen:
+        raise TenantNotFound(f"There is no active organisation {tenant_id}; `regenesis doctor` lists them.")
+    return chosen
+
+
 async def get_tenant(session: AsyncSession, tenant_id: UUID) -> Tenant:
     """Return the bound tenant's row; raises `TenantNotFound`."""
     tenant = await session.get(Tenant, tenant_id)

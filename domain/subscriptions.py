@@ -111,9 +111,11 @@ async def choose_plan(
             raise PaymentDiffers
         return Choice(await find_running(session, user_id), known)
     plan = await get_plan(session, plan_id)
+    # In this order: one that begins in between is found as running, and never taken for one that has ended.
+    had_one = await session.scalar(select(exists().where(Subscription.user_id == user_id)))
     running = await find_running(session, user_id, lock=True)
     if running is None:
-        if plan.trial_days and not await session.scalar(select(exists().where(Subscription.user_id == user_id))):
+        if plan.trial_days and not had_one:
             end = now + timedelta(days=plan.trial_days)
             trial = await _start(
                 session, user_id=user_id, plan=plan, start=now, end=end, payment_method=payment_method, trial=True
