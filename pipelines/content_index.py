@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -13,6 +14,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.errors import QuotaExceeded
 from db.models import DataSource, IngestedObject
 from db.session import Principal, tenant_session
 from domain.identity import bound_tenant
@@ -30,6 +32,7 @@ from pipelines.content_sources import (
 from pipelines.index import (
     INDEX_VERSION,
     About,
+    embed_allowed,
     ensure_registry,
     hash_text,
     index_document,
@@ -84,7 +87,10 @@ async def handle_content(load: LoadEmbedder, message: Message) -> Handled:
         same = written is not None and await _is_indexed(session, place, written)
     if written is None:
         return Handled(write=partial(_withdraw, place))
-    prepared = None if same else await _prepare(load, message.tenant_id, place, written)
+    try:
+        prepared = None if same else await _prepare(load, message.tenant_id, place, written)
+    except QuotaExceeded as error:  # not again before there may be quota
+        return Handled(error=error.message, retry_after=timedelta(seconds=int(str(error.context["retry_after"]))))
     if prepared is not None and not prepared.source.chunks:
         return Handled(write=partial(_withdraw, place))
     return Handled(write=partial(_index, place, written, prepared))
@@ -110,7 +116,9 @@ async def _prepare(load: LoadEmbedder, tenant_id: UUID, place: Place, written: W
     async with tenant_session(Principal(tenant_id, "system")) as session:
         registry_id = await ensure_registry(session, embedder)
     source = await asyncio.to_thread(chunk_document, write_document(place.kind, written))
-    vectors = await embedder.embed([chunk.embedded_text for chunk in source.chunks])
+    words = [chunk.embedded_text for chunk in source.chunks]
+    about = [written.client_id] * len(words)
+    vectors = await embed_allowed(Principal(tenant_id, "system"), embedder, words, about)
     return _Prepared(source, vectors, registry_id)
 
 

@@ -12,9 +12,10 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from domain.readers import CONTENT_URI
 from pipelines.parsed import Block, ParsedDocument
 
-SOURCE_URI: Final = "content://platform"
+SOURCE_URI: Final = CONTENT_URI
 """The data source all of it belongs to; its objects' keys are `kind/id`."""
 CONTENT_VERSION: Final = "1"
 """Raise it when the same rows give other words."""

@@ -27,10 +27,14 @@ from db.models import (
     Transcript,
     TranscriptSegment,
 )
+from db.session import Principal, tenant_session
+from domain.consents import list_withheld
 from domain.identity import bound_tenant
+from domain.speakers import fold_label
 from pipelines.chunk import Chunk, DocumentText, TranscriptText
-from rag.embedding import Embedder, Matrix
+from rag.embedding import Embedder, Matrix, is_outside
 from rag.lexical import document_vector, term_indices
+from rag.spending import embed_within_quota
 
 INDEX_VERSION = "1"
 """Raise it when the rows written for the same chunks change."""
@@ -79,11 +83,6 @@ class About:
         """Return the user the label stands for, None where nobody said so."""
         wanted = fold_label(label or "")
         return next((user for name, user in self.speaker_ids.items() if fold_label(name) == wanted), None)
-
-
-def fold_label(label: str) -> str:
-    """Return the label as labels are compared."""
-    return " ".join(label.split()).casefold()
 
 
 async def ensure_registry(session: AsyncSession, embedder: Embedder) -> UUID:
@@ -176,6 +175,26 @@ async def withdraw_objects(session: AsyncSession, object_ids: Collection[UUID]) 
     await session.execute(WITHDRAW, {"object_ids": list(object_ids)})
 
 
+async def embed_allowed(
+    system: Principal, embedder: Embedder, texts: Sequence[str], about: Sequence[UUID | None]
+) -> Matrix:
+    """Return a row a text; of NaN, stored as no vector, for texts whose client lets no words leave this machine.
+
+    `about` is the client of each text. What has no vector is found by its words alone. Call it while no transaction is
+    open; raises what `embed_within_quota` does.
+    """
+    if not is_outside(embedder):
+        return await embed_within_quota(system, embedder, texts, "embedding")
+    async with tenant_session(system) as session:
+        kept = await list_withheld(session, "external_model")
+    sent = [place for place, client_id in enumerate(about) if client_id not in kept]
+    vectors = np.full((len(texts), embedder.dimensions), np.nan, np.float32)
+    if sent:
+        allowed = [texts[place] for place in sent]
+        vectors[sent] = await embed_within_quota(system, embedder, allowed, "embedding")
+    return vectors
+
+
 def hash_text(words: str) -> str:
     """Return the SHA-256 by which a version of a source's text is known."""
     return hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
@@ -220,7 +239,8 @@ async def _insert_chunks(session: AsyncSession, place: _Place, chunks: Sequence[
         "source_kind": place.kind, "chunk_index": index, "coaching_session_id": about.coaching_session_id,
         "held_at": about.held_at, "speakers": list(chunk.speakers),
         "speaker_ids": sorted({user for label in chunk.speakers if (user := place.speakers.get(label))}),
-        "embedding": rounded[index], "lexical": document_vector(chunk.lexical_text).to_text(),
+        "embedding": None if np.isnan(rounded[index, 0]) else rounded[index],
+        "lexical": document_vector(chunk.lexical_text).to_text(),
     } for index, (chunk_id, chunk) in enumerate(zip(ids, chunks, strict=True))])  # fmt: skip
 
 

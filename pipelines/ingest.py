@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 from core.logging import get_logger, log_context
 from core.settings import Settings, get_settings
-from core.storage import open_store
 from db.session import Principal, tenant_session
 from domain import ingestion
 from domain.identity import UserNotFound
+from domain.objects import tenant_store
 from pipelines.chunk import CHUNKER_VERSION
 from pipelines.index import INDEX_VERSION, ensure_registry, lock_index, withdraw_objects
 from pipelines.ingest_batch import ingest_batch, is_unchanged
@@ -58,13 +58,19 @@ class IngestReport:
         return tuple(one for one in self.outcomes if one.outcome == "failed")
 
     @property
+    def refused(self) -> tuple[ObjectOutcome, ...]:
+        """What did not fit into the tenant's quotas; the next run takes it up."""
+        return tuple(one for one in self.outcomes if one.outcome == "refused")
+
+    @property
     def pieces(self) -> int:
         """How many chunks were written."""
         return sum(one.pieces for one in self.outcomes if one.outcome == "indexed")
 
     def summarize(self) -> str:
         """Return the counts in one line."""
-        counts = ((self.count(name), name) for name in ("indexed", "unchanged", "vanished", "failed"))
+        names = ("indexed", "unchanged", "vanished", "erased", "refused", "failed")
+        counts = ((self.count(name), name) for name in names)
         said = ", ".join(f"{count:,} {name}" for count, name in counts if count) or "nothing to do"
         return f"{said}; {self.pieces:,} chunks in {self.seconds:.1f} s"
 
@@ -92,7 +98,7 @@ async def ingest_source(
     began = perf_counter()
     settings = settings or get_settings()
     run_id = run_id or str(uuid4())
-    source = await open_source(address, settings.storage)
+    source = await open_source(address, settings, tenant_id)
     with log_context(run_id=run_id, tenant_id=str(tenant_id), source=source.uri):
         async with ingestion.hold_source(tenant_id, source.uri, wait_s=wait_s):
             listing = await list_source(source)
@@ -119,14 +125,15 @@ async def is_up_to_date(tenant_id: UUID, address: str, embedder: Embedder, setti
 
     Raises what listing the source raises, and `OtherModelActive`.
     """
-    source = await open_source(address, (settings or get_settings()).storage)
+    source = await open_source(address, settings or get_settings(), tenant_id)
     listing = await list_source(source)
     seen = Seen(source, listing, parse_manifests(listing.manifests), Sidecar())
     async with tenant_session(Principal(tenant_id, "system")) as session:
         await ensure_registry(session, embedder)
         known = await ingestion.list_known(session, await ingestion.ensure_source(session, source.uri))
-    there = {key for key, one in known.items() if one.status != "vanished"}
-    return there == listing.objects.keys() and all(
+        erased = await ingestion.list_erased(session, source.uri, listing.objects.keys())
+    there = {key for key, one in known.items() if one.status != "vanished"} - erased
+    return there == listing.objects.keys() - erased and all(
         is_unchanged(seen.make_task(key, known[key]), known[key], PIPELINE_VERSION) for key in there
     )
 
@@ -147,7 +154,7 @@ async def _open_run(tenant_id: UUID, run_id: str, seen: Seen, embedder: Embedder
         run_id=run_id,
         source=seen.source.store,
         source_id=source_id,
-        originals=open_store(settings.storage_url, settings.storage),
+        originals=await tenant_store(tenant_id, settings),
         embedder=embedder,
         registry_id=registry_id,
         pipeline_version=PIPELINE_VERSION,

@@ -21,6 +21,9 @@ BATCH_BYTES = 64_000_000
 MAX_INTERRUPTIONS = 3
 
 
+ERASED = "Whose words this file holds were erased, so it is not ingested again; remove it from the source."
+
+
 class NothingThere(NotFound):
     """This source holds no objects; check the address."""
 
@@ -47,6 +50,8 @@ class Seen:
                 effective = Sidecar.model_validate(known.sidecar)
             except ValidationError:
                 refused = f"What was said earlier about {key} can't be used any more; name it in manifest.jsonl."
+        if known is not None:
+            effective = effective.keep_decisions(known.sidecar)
         return ObjectTask(self.listing.objects[key], effective, self.manifest.places.get(key, "This run"), refused)
 
     def list_misnamed(self, known: Collection[str]) -> Iterator[ObjectOutcome]:
@@ -81,7 +86,8 @@ async def make_plan(run: IngestRun, seen: Seen, batch_objects: int) -> Plan:
         known = await ingestion.list_known(session, run.source_id, None if only is None else [only])
         if not objects and not known:
             raise NothingThere(f"{seen.source.uri} holds no objects; check the address.")
-        tasks = {key: seen.make_task(key, known.get(key)) for key in objects}
+        erased = await ingestion.list_erased(session, seen.source.uri, objects.keys())
+        tasks = {key: seen.make_task(key, known.get(key)) for key in objects if key not in erased}
         work = {
             key: task for key, task in tasks.items() if not is_unchanged(task, known.get(key), run.pipeline_version)
         }
@@ -99,6 +105,7 @@ async def make_plan(run: IngestRun, seen: Seen, batch_objects: int) -> Plan:
     vanished = {o.id: key for key, o in known.items() if key not in objects and o.status != "vanished"}
     settled = [ObjectOutcome(key=key, outcome="unchanged") for key in tasks.keys() - work.keys()]
     settled += [ObjectOutcome(key=key, outcome="vanished") for key in vanished.values()]
+    settled += [ObjectOutcome(key=key, outcome="erased", notes=(ERASED,)) for key in sorted(erased)]
     settled += [
         ObjectOutcome(key=key, outcome="failed", error=_name_death(key), error_code="RunDied") for key in dropped
     ]

@@ -1,21 +1,21 @@
 """How a batch of objects goes through the stages: in step, each try noted, one object's failure its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Literal
 from uuid import UUID
 
-from core.errors import AppError, Invalid, Unavailable
+from core.errors import AppError, Invalid, QuotaExceeded, Unavailable
 from core.logging import get_logger
 from core.storage import ObjectStore, StoredObject
 from db.session import Principal, tenant_session
-from domain import ingestion
+from domain import ingestion, usage
 from domain.ingestion import KnownObject, Stage, StageEnd
 from pipelines.chunk import DocumentText, TranscriptText
-from pipelines.index import lock_index, withdraw_objects
+from pipelines.index import About, lock_index, withdraw_objects
 from pipelines.parsed import ParsedDocument, ParsedTranscript
 from pipelines.read import ReadLimits
 from pipelines.sidecar import Sidecar
@@ -40,10 +40,13 @@ class ObjectTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectOutcome:
-    """What became of one object. `retryable`: something outside failed, so trying again may help."""
+    """What became of one object. `retryable`: something outside failed, so trying again may help.
+
+    `refused` is for want of quota: the object is taken in by a later run, and what was indexed of it before stays.
+    """
 
     key: str
-    outcome: Literal["indexed", "unchanged", "failed", "vanished"]
+    outcome: Literal["indexed", "unchanged", "failed", "vanished", "erased", "refused"]
     kind: str | None = None
     visibility: str | None = None
     pieces: int = 0
@@ -91,6 +94,8 @@ class Work:
     parsed: ParsedTranscript | ParsedDocument | None = None
     source: TranscriptText | DocumentText | None = None
     vectors: Matrix | None = None
+    corrected: About | None = None
+    """Where corrections of its turns were applied again: as whom its speakers are known. Its original is not kept."""
     outcome: ObjectOutcome | None = None
     """Set once the object needs no further stage."""
 
@@ -112,8 +117,8 @@ class Work:
     def fail(self, error: AppError) -> None:
         """End here with this error."""
         self.outcome = ObjectOutcome(
-            key=self.key, outcome="failed", error=error.message, error_code=error.code,
-            retryable=isinstance(error, Unavailable),
+            key=self.key, outcome="refused" if isinstance(error, QuotaExceeded) else "failed", error=error.message,
+            error_code=error.code, retryable=isinstance(error, Unavailable),
         )  # fmt: skip
 
 
@@ -151,7 +156,7 @@ class Stages:
             ends = [await self._try(stage, work, lambda one: do([one])) for work in works]
             self._ended = (stage, [end for end in ends if end is not None])
             return
-        except Unavailable as error:
+        except (Unavailable, QuotaExceeded) as error:
             for work in works:
                 await self._fail(stage, work, error)
             return
@@ -165,6 +170,19 @@ class Stages:
         """Note the end of the last stage and return the outcomes."""
         await self._begin("index", ())
         return [replace(work.outcome, seconds=round(work.seconds, 4)) for work in every if work.outcome is not None]
+
+    async def refuse(self, works: Mapping[UUID, Work], refused: Mapping[UUID, QuotaExceeded]) -> None:
+        """End here what does not fit into the tenant's quotas, as tries of the first stage that never began."""
+        at = datetime.now(UTC)
+        ends = [StageEnd(one, at, at, error_code=why.code, error=why.message) for one, why in refused.items()]
+        async with tenant_session(self._run.system) as session:
+            await ingestion.begin_stage(session, self._run.run_id, "read", list(refused))
+            await ingestion.finish_stage(session, self._run.run_id, "read", ends)
+            for object_id, why in refused.items():
+                await ingestion.refuse_object(session, object_id, why.message)
+        for object_id, why in refused.items():
+            works[object_id].fail(why)
+            log.warning("object refused", key=works[object_id].key, error=why.message)
 
     async def _begin(self, stage: Stage, every: Sequence[Work]) -> list[Work]:
         works = [work for work in every if work.outcome is None]
@@ -209,11 +227,14 @@ class Stages:
         end = StageEnd(work.known.id, work.started_at, datetime.now(UTC), error_code=error.code, error=error.message)
         async with tenant_session(run.system) as session:
             await ingestion.finish_stage(session, run.run_id, stage, [end])
-            if not isinstance(error, Unavailable):
+            if isinstance(error, QuotaExceeded):
+                await ingestion.refuse_object(session, work.known.id, error.message)
+            elif not isinstance(error, Unavailable):
                 if work.known.status == "indexed":
                     await lock_index(session, run.registry_id)
                     await withdraw_objects(session, [work.known.id])
                 await ingestion.fail_object(session, work.known.id, error.message)
+            await usage.settle(session, finished=[work.known.id])
         log.warning("object failed", key=work.key, stage=stage, error=error.message)
         work.fail(error)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from uuid import UUID
 
 import numpy as np
@@ -15,7 +16,11 @@ from core.logging import get_logger
 from db.models import ChunkEmbedding, EmbeddingsRegistry
 from db.session import Principal, tenant_session
 from domain.identity import bound_tenant
+from domain.prices import load_prices
+from pipelines.index import embed_allowed
 from rag.embedding import Embedder
+from rag.embedding.counting import is_paid
+from rag.spending import check_fits, price_embedding
 
 BATCH_CHUNKS = 512
 DELETED_AT_ONCE = 20_000
@@ -25,13 +30,27 @@ OnProgress = Callable[[int, int], Awaitable[None]]
 log = get_logger("pipelines.reembed")
 
 MISSING = """
-SELECT c.id, coalesce(c.metadata->>'embedded_text', c.text) AS words FROM rag.document_chunks c
+SELECT c.id, coalesce(c.metadata->>'embedded_text', c.text) AS words, c.client_id FROM rag.document_chunks c
 JOIN rag.chunk_embeddings old ON old.tenant_id = c.tenant_id AND old.registry_id = :serving AND old.chunk_id = c.id
 WHERE NOT EXISTS (
     SELECT FROM rag.chunk_embeddings new
     WHERE new.tenant_id = c.tenant_id AND new.registry_id = :building AND new.chunk_id = c.id
 ) LIMIT :most
 """
+
+# tokens as `rag.embedding.openai_compatible.estimate_tokens` counts them
+LEFT = text(
+    """
+    SELECT count(*) AS chunks,
+           coalesce(sum(octet_length(coalesce(c.metadata->>'embedded_text', c.text)) / 3 + 1), 0)::bigint AS tokens
+    FROM rag.document_chunks c
+    WHERE NOT EXISTS (
+        SELECT FROM rag.chunk_embeddings e
+        JOIN rag.embeddings_registry r ON r.tenant_id = e.tenant_id AND r.id = e.registry_id
+        WHERE e.tenant_id = c.tenant_id AND e.chunk_id = c.id AND r.model_name = :model
+    )
+    """
+)
 
 # Everything but the vector is taken over, so a search finds the same rows in the same places.
 TAKE_OVER = """
@@ -60,6 +79,37 @@ class ReembedReport:
     after: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReembedForecast:
+    """What is still to be embedded, and what that takes of a service; nothing where the model is the embedded one.
+
+    `cost_usd` is None where the model's price is not known.
+    """
+
+    chunks: int
+    tokens: int = 0
+    cost_usd: Decimal | None = Decimal(0)
+
+
+async def forecast_reembedding(tenant_id: UUID, embedder: Embedder) -> ReembedForecast:
+    """Return what moving the tenant to this model will take; reads the chunks' lengths, and no word of them."""
+    async with tenant_session(Principal(tenant_id, "system")) as session:
+        row = (await session.execute(LEFT, {"model": embedder.name})).one()
+        if not is_paid(embedder):
+            return ReembedForecast(chunks=row.chunks)
+        cost = price_embedding(embedder, row.tokens, await load_prices(session))
+    return ReembedForecast(chunks=row.chunks, tokens=row.tokens, cost_usd=cost)
+
+
+async def check_reembedding(tenant_id: UUID, embedder: Embedder) -> ReembedForecast:
+    """Return the forecast where it fits into what the tenant may use; raises `QuotaExceeded` where it does not."""
+    expected = await forecast_reembedding(tenant_id, embedder)
+    if is_paid(embedder) and expected.chunks:
+        async with tenant_session(Principal(tenant_id, "system")) as session:
+            await check_fits(session, tokens=expected.tokens, usd=expected.cost_usd, model=embedder.model)
+    return expected
+
+
 async def reembed_chunks(
     tenant_id: UUID, embedder: Embedder, *, batch: int = BATCH_CHUNKS, on_progress: OnProgress | None = None
 ) -> ReembedReport:
@@ -67,7 +117,8 @@ async def reembed_chunks(
 
     Killed at any point, it goes on from there when run again. Chunks that are ingested meanwhile are caught up with
     before the switch, which no reader and no writer sees half done. The old vectors stay until
-    `delete_retired_vectors`. Raises `NothingEmbedded`.
+    `delete_retired_vectors`. Where a service is paid, nothing begins that does not fit into the tenant's limits, and it
+    stops hard where they are reached, to go on another day. Raises `NothingEmbedded`, `QuotaExceeded`.
     """
     system = Principal(tenant_id, "system")
     async with tenant_session(system) as session:
@@ -84,12 +135,13 @@ async def reembed_chunks(
         done = await session.scalar(
             select(func.count()).select_from(ChunkEmbedding).where(ChunkEmbedding.registry_id == building)
         )
+    await check_reembedding(tenant_id, embedder)
     embedded, ids = 0, {"serving": serving.id, "building": building}
     while True:
         async with tenant_session(system) as session:
             missing = (await session.execute(text(MISSING), {**ids, "most": batch})).all()
         if missing:
-            await _embed_page(system, embedder, ids, [(row.id, row.words) for row in missing])
+            await _embed_page(system, embedder, ids, [(row.id, row.words, row.client_id) for row in missing])
             embedded += len(missing)
             if on_progress is not None:
                 await on_progress((done or 0) + embedded, max(total or 0, (done or 0) + embedded))
@@ -134,10 +186,14 @@ async def _open_registry(session: AsyncSession, embedder: Embedder) -> UUID:
 
 
 async def _embed_page(
-    system: Principal, embedder: Embedder, ids: dict[str, UUID], missing: list[tuple[UUID, str]]
+    system: Principal, embedder: Embedder, ids: dict[str, UUID], missing: list[tuple[UUID, str, UUID | None]]
 ) -> None:
-    vectors = np.asarray(await embedder.embed([words for _, words in missing]), np.float16)
-    rows = [{"id": chunk_id, "embedding": vectors[place]} for place, (chunk_id, _) in enumerate(missing)]
+    words, about = [one[1] for one in missing], [one[2] for one in missing]
+    vectors = np.asarray(await embed_allowed(system, embedder, words, about), np.float16)
+    rows = [
+        {"id": one[0], "embedding": None if np.isnan(vectors[place, 0]) else vectors[place]}
+        for place, one in enumerate(missing)
+    ]
     payload = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY).decode()
     async with tenant_session(system) as session:
         await session.execute(text(TAKE_OVER), {**ids, "rows": payload})

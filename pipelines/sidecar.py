@@ -1,6 +1,5 @@
 """What people say about their files in `manifest.jsonl`, and who may read a file about which nothing is said."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from core.errors import Invalid
+from domain.decisions import DECIDED, NAMED
+from domain.ingestion import hash_said
+from domain.speakers import MOST_LABELS, fold_label
 
 MANIFEST = "manifest.jsonl"
 MAX_MANIFEST_BYTES = 64_000_000
@@ -20,6 +22,10 @@ Kind = Literal["transcript", "document"]
 Visibility = Literal["client_visible", "coach_only", "admin_aggregate", "system_internal"]
 
 _QUOTED_KEY = re.compile(r'"key"\s*:\s*("(?:[^"\\]|\\.){1,1024}")')
+
+
+READERS = ("visibility", "client", "coach")
+"""The fields that say who reads a file."""
 
 
 class BadSidecar(Invalid):
@@ -61,16 +67,32 @@ class Sidecar(BaseModel):
     coach: Email | None = None
     held_at: Annotated[datetime, BeforeValidator(parse_moment)] | None = None
     session: Words | None = None
-    speakers: Annotated[dict[Words, Email], Field(max_length=100)] | None = None
+    speakers: Annotated[dict[Words, Email], Field(max_length=MOST_LABELS)] | None = None
+    decided: bool | None = None
+    """Set where a person decided in the product who reads the file; no manifest says it."""
+    named: Annotated[dict[Words, Email | None], Field(max_length=MOST_LABELS)] | None = None
+    """Who a person said in the product speaks, None for nobody known here; no manifest says it."""
 
     @property
     def people(self) -> frozenset[str]:
         """The e-mail addresses it names."""
-        return frozenset(filter(None, (self.client, self.coach, *(self.speakers or {}).values())))
+        return frozenset(filter(None, (self.client, self.coach, *self.voices.values())))
+
+    @property
+    def voices(self) -> dict[str, str]:
+        """The addresses of who speaks, by label; what a person said outweighs `speakers`."""
+        settled = {fold_label(label) for label in self.named or {}}
+        open_ = {label: email for label, email in (self.speakers or {}).items() if fold_label(label) not in settled}
+        return open_ | {label: email for label, email in (self.named or {}).items() if email is not None}
 
     def over(self, other: "Sidecar") -> "Sidecar":
         """Return this with what it leaves open taken from the other."""
         return other.model_copy(update={name: value for name, value in self if value is not None})
+
+    def keep_decisions(self, stored: Mapping[str, Any]) -> "Sidecar":
+        """Return this with the readers and speakers somebody decided on, as they are stored with what was said."""
+        kept = {DECIDED: True, **{name: stored.get(name) for name in READERS}} if stored.get(DECIDED) else {}
+        return self.model_copy(update=kept | ({NAMED: stored[NAMED]} if stored.get(NAMED) else {}))
 
     def to_json(self) -> dict[str, Any]:
         """Return what is said, without what is left open."""
@@ -78,10 +100,10 @@ class Sidecar(BaseModel):
 
     def fingerprint(self) -> str:
         """Return a hash that changes whenever anything said changes."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        return hash_said(self.to_json())
 
 
-FIELDS = ("key", *Sidecar.model_fields)
+FIELDS = ("key", *(name for name in Sidecar.model_fields if name not in {DECIDED, NAMED}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
 from core.errors import Invalid, NotFound
-from core.settings import StorageSettings
+from core.settings import Settings
 from core.storage import ObjectStore, StoredObject, open_store
+from domain.objects import find_own_store
 from pipelines.sidecar import MANIFEST, MAX_MANIFEST_BYTES
 
 MAX_OBJECTS = 1_000_000
@@ -43,32 +45,37 @@ class Listing:
     manifests: Mapping[str, bytes]
 
 
-async def open_source(address: str, settings: StorageSettings) -> Source:
+async def open_source(address: str, settings: Settings, tenant_id: UUID) -> Source:
     """Return the source at a path, `file:///…` or `s3://bucket/prefix`; raises `SourceMissing`, `UnknownScheme`.
 
-    A single file belongs to its folder's source, so naming it alone and naming its folder find the same object.
+    A single file belongs to its folder's source, so naming it alone and naming its folder find the same object. What
+    lies in our own object store is opened as the tenant's; another tenant's raises `PlaceOfOthers` when it is listed.
     """
     if "\0" in address or not address.strip():
         raise SourceMissing(f"{address!r} is no address; give a folder, a file or an s3://bucket/prefix.")
     parts = urlsplit(address) if "://" in address else None
     if parts is None or parts.scheme == "file":
-        return await asyncio.to_thread(_open_path, unquote(parts.path) if parts else address, settings)
+        return await asyncio.to_thread(_open_path, unquote(parts.path) if parts else address, settings, tenant_id)
     folder, _, name = address.rstrip("/").rpartition("/")
     if folder.count("/") >= 2 and not address.endswith("/"):
-        above = open_store(folder, settings)
+        above = _open(folder, settings, tenant_id)
         if await above.find(name) is not None:
             return Source(above, name)
-    return Source(open_store(address, settings))
+    return Source(_open(address, settings, tenant_id))
 
 
-def _open_path(named: str, settings: StorageSettings) -> Source:
+def _open(address: str, settings: Settings, tenant_id: UUID) -> ObjectStore:
+    return find_own_store(tenant_id, address, settings) or open_store(address, settings.storage)
+
+
+def _open_path(named: str, settings: Settings, tenant_id: UUID) -> Source:
     path = Path(named).expanduser()
     # Links on the way to the source are the caller's own; those inside it are the store's to judge.
     path = path.absolute() if path.is_symlink() and path.is_file() else path.resolve()
     if path.is_dir():
-        return Source(open_store(path.as_uri(), settings))
+        return Source(_open(path.as_uri(), settings, tenant_id))
     if path.is_file():
-        return Source(open_store(path.parent.as_uri(), settings), path.name)
+        return Source(_open(path.parent.as_uri(), settings, tenant_id), path.name)
     raise SourceMissing(f"There is no folder or file at {path}; check the path.")
 
 

@@ -12,11 +12,11 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy import text as text_
 
-from core.errors import AppError, Conflict
+from core.errors import AppError, Conflict, QuotaExceeded
 from core.logging import get_logger, log_context
 from db.models import User
 from db.session import Principal, tenant_session
-from domain.budget import BudgetExhausted
+from domain.consents import list_withheld
 from domain.ingestion import SourceBusy, hold_source
 from pipelines.evidence.build_plan import BUILD_VERSION, UNSETTLED, Force, is_wanted, name_version
 from pipelines.evidence.build_report import BuildReport, Level, Outcome, SessionOutcome, add_written
@@ -96,6 +96,8 @@ async def build_client(
         async with _hold(tenant_id, client_id, wait_s):
             async with tenant_session(run.system) as session:
                 known = await list_sessions(session, client_id)
+                if client_id in await list_withheld(session, "external_model"):
+                    run.models = [model for model in models if not model.is_outside]
             outcomes = await _build_sessions(run, known, force, on_progress)
             report = BuildReport(
                 client_id=client_id, sessions=tuple(outcomes), stopped=run.stopped,
@@ -197,7 +199,7 @@ async def _ask_models(run: _Run, text: SessionText) -> ModelProposal | None:
         return None
     try:
         proposal = await propose_by_model(text, run.models, record=run.system)
-    except BudgetExhausted as error:
+    except QuotaExceeded as error:
         run.stopped = error.message
         return None
     run.stopped = run.stopped or proposal.stopped

@@ -9,15 +9,17 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from core.errors import QuotaExceeded
 from core.settings import Settings
 from db.models import Transcript, User
 from db.session import Principal, tenant_session
-from domain.budget import BudgetExhausted, get_budget
+from domain.budget import get_budget
 from domain.identity import UserNotFound
 from pipelines.evidence.model import MODEL_VERSION, Forecast, forecast
 from pipelines.evidence.rules import RULES_VERSION
 from pipelines.evidence.store import BuiltSession, list_sessions, load_session
 from rag.answer_models import ModelChoice, list_models
+from rag.spending import check_fits
 
 GATE_VERSION: Final = "1"
 """Raise it when the same proposals are located, merged or kept otherwise."""
@@ -113,10 +115,11 @@ async def plan_clients(
         expected += await asyncio.to_thread(forecast, [words], models)
     async with tenant_session(system) as session:
         budget = await get_budget(session)
-    try:
-        budget.check(expected.cost_usd, model=models[0].provider.model)
-    except BudgetExhausted as error:
-        stopped = error.message
+        try:
+            tokens, model = expected.input_tokens + expected.output_tokens, models[0].provider.model
+            await check_fits(session, tokens=tokens, usd=expected.cost_usd, model=model)
+        except QuotaExceeded as error:
+            stopped = error.message
     return Plan(
         clients=clients, sessions=len(waiting), models=() if stopped else models, forecast=expected,
         limit_usd=budget.limit_usd, spent_usd=budget.spent_usd, stopped=stopped,

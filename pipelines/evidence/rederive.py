@@ -1,7 +1,7 @@
 """What no longer stands on its sources is derived anew from what remains, or goes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final, Literal
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.errors import AppError
 from core.logging import get_logger, log_context
 from db.session import Principal, tenant_session
+from domain.consents import say_allowed
 from pipelines.evidence.build import OnProgress, build_client
 from pipelines.evidence.build_plan import BUILD_VERSION, UNSETTLED
 from pipelines.evidence.build_report import BuildReport
@@ -68,13 +69,14 @@ _LIST_STALE = text(
         for level, cohort in ((one, "cohort_id" if one == "patterns" else "NULL::uuid") for one in LEVELS)
     )
 )
-_LIST_UNBUILT = text("""
+_LIST_UNBUILT = text(f"""
 SELECT DISTINCT t.client_id FROM rag.transcripts t
 LEFT JOIN evidence.extractions e ON e.tenant_id = t.tenant_id AND e.transcript_id = t.id
 WHERE (e.content_hash IS DISTINCT FROM t.content_hash OR NOT starts_with(e.version, :version)
-    OR right(e.version, length(CAST(:mark AS text))) = :mark)
+    OR right(e.version, length(CAST(:mark AS text))) = :mark) AND {say_allowed("t.client_id", "evidence")}
 UNION
-SELECT p.client_id FROM evidence.patterns p WHERE p.client_id IS NOT NULL GROUP BY p.client_id
+SELECT p.client_id FROM evidence.patterns p WHERE p.client_id IS NOT NULL AND {say_allowed("p.client_id", "evidence")}
+GROUP BY p.client_id
 HAVING max(p.sessions_in_scope) <> (SELECT count(*) FROM rag.transcripts t WHERE t.client_id = p.client_id)
 """)
 """Clients, or nobody, with sessions not read or settled yet as they are now, or other sessions than patterns count."""
@@ -86,8 +88,12 @@ _LIST_FRESH = {
 }
 
 
-async def rederive_stale(tenant_id: UUID, *, on_progress: OnProgress | None = None) -> RederiveReport:
+async def rederive_stale(
+    tenant_id: UUID, *, clients: Collection[UUID] | None = None, on_progress: OnProgress | None = None
+) -> RederiveReport:
     """Read sessions whose evidence is stale or missing again, settle their clients anew, delete what stays stale.
+
+    With `clients`, only theirs, and what cohorts share.
 
     Asks no model, so it may run by itself and often. Safe to repeat and to kill at any point: nothing is deleted before
     all that could be derived anew was. What belongs to a client that could not be built is left for the next run.
@@ -97,6 +103,9 @@ async def rederive_stale(tenant_id: UUID, *, on_progress: OnProgress | None = No
     async with tenant_session(system) as session:
         stale = [_Stale(*row) for row in (await session.execute(_LIST_STALE)).tuples()]
         unbuilt = set(await session.scalars(_LIST_UNBUILT, {"version": BUILD_VERSION, "mark": UNSETTLED}))
+    if clients is not None:
+        stale = [row for row in stale if row.client_id in clients or row.cohort_id or row.client_id is None]
+        unbuilt &= set(clients)
     # What is stale of a session counts as not built, so building its client reads it again.
     wanted = sorted({row.client_id for row in stale if row.client_id} | unbuilt, key=str)
     reports, failures, failed = [], [], set[UUID | None]()

@@ -15,7 +15,9 @@ from sqlalchemy import RowMapping, TextClause, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, NotFound
-from db.models import Claim, ClaimQuote, Quote, Transcript
+from db.models import Claim, ClaimQuote, Quote, Transcript, TranscriptSegment
+from db.violations import refusing
+from domain.consents import say_allowed
 from pipelines.evidence.records import Extraction, Located, Method, QuoteRole, SessionClaim, SessionText, Turn
 from pipelines.evidence.store_patterns import write_patterns
 from pipelines.evidence.store_rows import Written, delete_rows, insert_rows, update_rows
@@ -34,6 +36,10 @@ CONTEXT: Final = 32
 
 class TranscriptGone(NotFound):
     """There is no such session transcript in this organisation; list its sessions to see which there are."""
+
+
+class EvidenceWithheld(Conflict):
+    """This session's client does not agree to evidence being taken from it; it is taken once they agree again."""
 
 
 class SessionChanged(Conflict):
@@ -65,12 +71,13 @@ SELECT t.id, t.content_hash, t.visibility, t.client_id, t.coach_id, t.held_at, t
          WHERE s.tenant_id = t.tenant_id AND s.transcript_id = t.id))) AS names
 FROM rag.transcripts t WHERE t.id = :transcript_id
 """)
-_LIST: Final = text("""
+_LIST: Final = text(f"""
 SELECT t.id AS transcript_id, t.title, t.content_hash, t.held_at, e.content_hash AS built_hash,
        e.version AS built_version, coalesce(e.claims, 0) AS claims
 FROM rag.transcripts t
 LEFT JOIN evidence.extractions e ON e.tenant_id = t.tenant_id AND e.transcript_id = t.id
-WHERE t.client_id IS NOT DISTINCT FROM CAST(:client_id AS uuid) ORDER BY t.held_at NULLS FIRST, t.id
+WHERE t.client_id IS NOT DISTINCT FROM CAST(:client_id AS uuid) AND {say_allowed("t.client_id", "evidence")}
+ORDER BY t.held_at NULLS FIRST, t.id
 """)
 
 
@@ -94,7 +101,10 @@ async def load_session(session: AsyncSession, transcript_id: UUID) -> SessionTex
 
 
 async def list_sessions(session: AsyncSession, client_id: UUID | None) -> list[BuiltSession]:
-    """Return the client's sessions by time, or those of nobody's, with what their evidence was built from."""
+    """Return the client's sessions by time, or those of nobody's, with what their evidence was built from.
+
+    Of a client who does not agree to evidence there are none.
+    """
     rows = (await session.execute(_LIST, {"client_id": client_id})).mappings()
     return [BuiltSession(**row) for row in rows]
 
@@ -105,11 +115,16 @@ async def write_extraction(
     """Make the store hold these claims of this transcript and no others; the counts are of claims.
 
     Locks the transcript until the transaction ends. A claim that differs or is stale is taken out and written anew, so
-    what stands on it goes stale; one that is stored already is not touched. Raises `SessionChanged`.
+    what stands on it goes stale; one that is stored already is not touched. Raises `SessionChanged`,
+    `EvidenceWithheld`.
     """
     query = select(Transcript.content_hash).where(Transcript.id == text.transcript_id)
     if await session.scalar(query.with_for_update(key_share=True)) != text.content_hash:
         raise SessionChanged
+    speakers = select(TranscriptSegment.speaker, TranscriptSegment.speaker_id).distinct()
+    rows = await session.execute(speakers.where(TranscriptSegment.transcript_id == text.transcript_id))
+    if set(rows.tuples()) != {(turn.speaker, turn.speaker_id) for turn in text.turns}:
+        raise SessionChanged  # somebody said who speaks while it was read
     wanted = {claim.claim_id: claim for claim in reversed(extraction.claims)}
     quotes = _list_quotes(text, reversed(wanted.values()), run_id)
     stored_quotes = {row["id"]: row for row in await _read(session, _QUOTES, text.transcript_id)}
@@ -126,7 +141,8 @@ async def write_extraction(
     # A quote that no claim needs any more may still be what a pack stands on.
     idle = [row["id"] for row in await _read(session, _IDLE_QUOTES, text.transcript_id) if row["id"] not in quotes]
     await delete_rows(session, Quote, {*idle, *((stored_quotes.keys() & quotes.keys()) - same_quotes)})
-    await insert_rows(session, Quote, [row for key, row in quotes.items() if key not in same_quotes])
+    with refusing({"evidence_consent": EvidenceWithheld}):
+        await insert_rows(session, Quote, [row for key, row in quotes.items() if key not in same_quotes])
     new = [claim for key, claim in wanted.items() if key not in same]
     await insert_rows(session, Claim, [_make_claim(text, claim, run_id) for claim in new])
     await insert_rows(session, ClaimQuote, [
@@ -251,7 +267,9 @@ SELECT c.id AS claim_id, c.claim_type, c.statement, c.modality, c.transcript_id,
        c.subject, c.polarity, c.valid_from, c.valid_to, c.support_score, c.scorer, c.status, c.superseded_by,
        c.method, c.model_name, c.prompt_hash, c.run_id
 FROM evidence.claims c JOIN rag.transcripts t ON t.tenant_id = c.tenant_id AND t.id = c.transcript_id
-WHERE c.client_id = :client_id AND c.stale_at IS NULL
+WHERE c.client_id = :client_id AND c.stale_at IS NULL AND NOT EXISTS (
+    SELECT FROM governance.corrections k
+    WHERE k.tenant_id = c.tenant_id AND k.claim_id = c.id AND k.status = 'applied')
 """)
 _CLIENT_QUOTES: Final = text("""
 SELECT e.claim_id, e.role, q.exact, q.char_start, q.char_end, q.segment_first AS turn_first,
@@ -265,7 +283,10 @@ _METHOD: Final = ("name", "model_name", "prompt_hash", "run_id")
 
 
 async def list_client_claims(session: AsyncSession, client_id: UUID) -> list[SessionClaim]:
-    """Return the client's claims that stand, with their quotes, by time and place in the session."""
+    """Return the client's claims that stand, with their quotes, by time and place in the session.
+
+    Without those that their holder disputes.
+    """
     quotes: dict[UUID, list[tuple[Located, QuoteRole]]] = defaultdict(list)
     for row in (await session.execute(_CLIENT_QUOTES, {"client_id": client_id})).mappings():
         fields = dict(row)

@@ -10,16 +10,16 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from core.errors import QuotaExceeded
 from core.logging import get_logger
 from db.session import Principal
-from domain.budget import BudgetExhausted
 from pipelines.evidence.model.forecast import count_input, limit_output, price_at
 from pipelines.evidence.model.prompts import CLAIMS_SCHEMA, build_claims_prompt
 from pipelines.evidence.model.record import reserve, settle
 from pipelines.evidence.model.reply import Reply, UnreadableReply, read_reply
 from pipelines.evidence.model.windows import Window, estimate_tokens
 from rag.answer_models import ModelChoice
-from rag.costs import price
+from rag.costs import price, tally
 from rag.prompts import Prompt
 from rag.providers.breaker import CircuitOpen
 from rag.providers.chain import AnswerInterrupted, NoProviderAnswered, ProviderFailure, open_answer
@@ -55,7 +55,7 @@ class Asking:
     dropped: Counter[str] = field(default_factory=Counter)
     given_up: set[int] = field(default_factory=set)
     """Models that can't answer, by their place."""
-    stopped: BudgetExhausted | None = None
+    stopped: QuotaExceeded | None = None
     missed: int = 0
     """Stretches without an answer that may come another time."""
     requests: int = 0
@@ -126,16 +126,16 @@ async def _ask_each(asking: Asking, window: Window, failures: list[ProviderFailu
 async def _ask_once(asking: Asking, choice: ModelChoice, prompt: Prompt) -> _Said | None:
     """Send one request within the budget; None where it does not fit any more."""
     given, most = count_input(prompt), limit_output(choice)
-    most_usd = price_at(choice.provider, given, most)
+    most_usd = price_at(choice, given, most)
     if asking.record is not None and asking.run_id is not None:
         try:
-            await reserve(asking.record, asking.run_id, most_usd, model=choice.provider.model)
-        except BudgetExhausted as error:
+            await reserve(asking.record, asking.run_id, most_usd, model=choice.provider.model, tokens=given + most)
+        except QuotaExceeded as error:
             asking.stopped = asking.stopped or error
             return None
     asking.requests += 1
     text: list[str] = []
-    usage, failure, begun, cost = None, None, False, None
+    usage, failure, begun, cost, used = None, None, False, None, None
     try:
         messages = [Message("system", prompt.system), Message("user", prompt.user)]
         async with open_answer(
@@ -153,14 +153,18 @@ async def _ask_once(asking: Asking, choice: ModelChoice, prompt: Prompt) -> _Sai
     finally:  # also when this task is cancelled: what was sent is paid for
         if begun:
             counted, told = _count(usage, choice, given, most, "".join(text))
-            cost = price(counted)
+            cost = price(counted, prices=choice.prices)
             if cost is None:  # the service calls its model by a name that nobody sells
-                cost = price_at(choice.provider, counted.input_tokens or 0, counted.output_tokens or 0)
+                cost = price_at(choice, counted.input_tokens or 0, counted.output_tokens or 0)
+            used = tally("evidence", [counted], [cost])
             asking.usage.append(counted)
             asking.costs.append(cost)
             asking.estimated += not told
         if asking.record is not None and asking.run_id is not None:
-            await settle(asking.record, asking.run_id, reserved_usd=most_usd, cost_usd=cost)
+            await settle(
+                asking.record, asking.run_id, reserved_usd=most_usd, reserved_tokens=given + most, cost_usd=cost,
+                used=used,
+            )  # fmt: skip
     return _Said("".join(text), usage, failure)
 
 

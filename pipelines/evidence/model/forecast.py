@@ -11,7 +11,7 @@ from pipelines.evidence.records import SessionText
 from rag.answer_models import ModelChoice
 from rag.costs import add_costs, price
 from rag.prompts import Prompt
-from rag.providers.protocol import ChatProvider, Usage
+from rag.providers.protocol import Usage
 
 EXPECTED_OUTPUT: Final = 700
 """Tokens of a usual reply: four or five claims from ten minutes of talk. An assumption, not a measurement."""
@@ -62,9 +62,10 @@ def limit_output(choice: ModelChoice) -> int:
     return max(choice.max_tokens, OUTPUT_TOKENS)
 
 
-def price_at(provider: ChatProvider, input_tokens: int, output_tokens: int) -> Decimal | None:
-    """Return what so many tokens cost at the model that the provider asks for."""
-    return price(Usage(provider.model, input_tokens, output_tokens, service=provider.service))
+def price_at(choice: ModelChoice, input_tokens: int, output_tokens: int) -> Decimal | None:
+    """Return what so many tokens cost at the model that is asked for, at the tenant's prices."""
+    asked = Usage(choice.provider.model, input_tokens, output_tokens, service=choice.provider.service)
+    return price(asked, prices=choice.prices)
 
 
 def _forecast_one(text: SessionText, choice: ModelChoice) -> Forecast:
@@ -76,6 +77,6 @@ def _forecast_one(text: SessionText, choice: ModelChoice) -> Forecast:
         requests=len(inputs),
         input_tokens=read,
         output_tokens=written,
-        cost_usd=price_at(choice.provider, read, written),
-        most_usd=price_at(choice.provider, read, limit_output(choice) * len(inputs)),
+        cost_usd=price_at(choice, read, written),
+        most_usd=price_at(choice, read, limit_output(choice) * len(inputs)),
     )

@@ -70,8 +70,8 @@ async def propose_by_model(
     """Return the claims that the models propose for a session, each with a statement that its located quotes support.
 
     `record` is the pipelines' principal of the tenant: the run, its cost and its failures are kept under it, and every
-    request stays within the tenant's budget; without it nothing is kept and nothing limited. What a model sends or
-    fails at never raises. Raises `BudgetExhausted` where not one request fits; later ones end the proposal early
+    request stays within the tenant's limits; without it nothing is kept and nothing limited. What a model sends or
+    fails at never raises. Raises `QuotaExceeded` where not one request fits; later ones end the proposal early
     (`stopped`). Raises what the store raises.
     """
     windows = cut_windows(text)

@@ -9,6 +9,7 @@ from sqlalchemy import text as sql
 
 from db.session import Principal, tenant_session
 from domain import budget, chat
+from domain.usage import Used
 
 AGENT_TYPE: Final = "claim_extractor"
 LONGEST_MESSAGE: Final = 500  # characters of a failure that are kept
@@ -21,11 +22,11 @@ _NAME: Final = sql(
 _ABANDONED: Final = sql(
     """
     UPDATE chat.agent_runs
-    SET status = 'failed', completed_at = clock_timestamp(),
-        metadata = metadata - CAST('{reserved_usd,reserved_until}' AS text[])
+    SET status = 'failed', completed_at = clock_timestamp()
     WHERE agent_type = :kind AND status = 'running' AND metadata->>'transcript_id' = CAST(:transcript AS text)
       AND started_at + CAST(:lapse AS interval) < clock_timestamp()
-      AND coalesce((metadata->>'reserved_until')::timestamptz, '-infinity') < clock_timestamp()
+      AND NOT EXISTS (SELECT FROM platform.quota_reservations r
+                      WHERE r.id = agent_runs.id AND r.lapses_at >= clock_timestamp())
     """
 )
 
@@ -41,16 +42,27 @@ async def begin_run(record: Principal, transcript_id: UUID) -> UUID:
     return run_id
 
 
-async def reserve(record: Principal, run_id: UUID, most_usd: Decimal | None, *, model: str) -> None:
-    """Set aside the most that a request can cost; raises `BudgetExhausted`."""
+async def reserve(record: Principal, run_id: UUID, most_usd: Decimal | None, *, model: str, tokens: int) -> None:
+    """Set aside the most that a request can take; raises `BudgetExhausted`, `TokensUsedUp`."""
     async with tenant_session(record) as session:
-        await budget.reserve(session, run_id, most_usd, model=model)
+        await budget.reserve(session, run_id, most_usd, model=model, tokens=tokens)
 
 
-async def settle(record: Principal, run_id: UUID, *, reserved_usd: Decimal | None, cost_usd: Decimal | None) -> None:
-    """Put what the request did cost in the place of what was set aside."""
+async def settle(
+    record: Principal,
+    run_id: UUID,
+    *,
+    reserved_usd: Decimal | None,
+    reserved_tokens: int,
+    cost_usd: Decimal | None,
+    used: Used | None,
+) -> None:
+    """Put what the request did take, None where it never began, in the place of what was set aside."""
     async with tenant_session(record) as session:
-        await budget.settle(session, run_id, reserved_usd=reserved_usd, cost_usd=cost_usd)
+        await budget.settle(
+            session, run_id, reserved_usd=reserved_usd, cost_usd=cost_usd, reserved_tokens=reserved_tokens,
+            used=[used] if used else [],
+        )  # fmt: skip
 
 
 async def end_run(
