@@ -15,6 +15,7 @@ from core.errors import AppError, Unavailable
 from core.settings import get_settings
 from flows.evidence_pages import describe_cost, describe_pyramid, describe_sessions
 from flows.starts import begin_run, end_run
+from flows.usage_pages import publish_usage
 from pipelines.evidence.build import OnProgress, build_client
 from pipelines.evidence.build_plan import choose_clients, plan_clients
 from pipelines.evidence.build_report import BuildReport, EvidenceReport
@@ -96,6 +97,7 @@ async def build_evidence(
         )  # fmt: skip
         await aupdate_progress_artifact(progress, progress=100.0, description=report.summarize())
         await _publish(tenant_id, report, f"http://{settings.api.host}:{settings.api.port}")
+        await publish_usage(tenant_id)
     finally:
         await end_run()
     logger.info(report.summarize())

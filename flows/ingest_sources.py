@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from core.errors import Unavailable
 from flows.starts import begin_run, end_run
+from flows.usage_pages import publish_usage
 from pipelines.ingest import IngestReport, ingest_source
 from pipelines.ingest_batch import ingest_batch
 from pipelines.ingest_stages import IngestRun, ObjectOutcome, ObjectTask
@@ -90,8 +91,8 @@ async def ingest_sources(  # noqa: PLR0917  # Prefect's parameters, given by nam
         label = objects[0].stored.key + (f" and {len(objects) - 1} more" if len(objects) > 1 else "")
         outcomes = await ingest_objects(label, _Batch(run, objects))
         for one in outcomes:
-            if one.outcome == "failed":
-                logger.warning("%s failed: %s", one.key, one.error)
+            if one.outcome in {"failed", "refused"}:
+                logger.warning("%s %s: %s", one.key, one.outcome, one.error)
         return outcomes
 
     async def show(done: int, total: int) -> None:
@@ -103,6 +104,7 @@ async def ingest_sources(  # noqa: PLR0917  # Prefect's parameters, given by nam
         )
         await aupdate_progress_artifact(progress, progress=100.0, description=report.summarize())
         await _publish(report)
+        await publish_usage(tenant_id)
     finally:
         await end_run()
     logger.info(report.summarize())
@@ -120,7 +122,7 @@ def _read_said(**given: object) -> Sidecar:
 
 async def _publish(report: IngestReport) -> None:
     """Show every object's outcome, what failed first, what did not change last."""
-    order = ("failed", "vanished", "indexed", "unchanged")
+    order = ("failed", "refused", "vanished", "erased", "indexed", "unchanged")
     ranked = sorted(report.outcomes, key=lambda one: (order.index(one.outcome), one.key))
     await acreate_markdown_artifact(_describe(report), key="ingest-summary", description=report.source)
     table = [_row(one) for one in ranked[:MOST_ROWS]]
@@ -141,7 +143,7 @@ def _describe(report: IngestReport) -> str:
     if report.stage_seconds:
         lines += ["| stage | seconds, all objects together |", "|---|---|"]
         lines += [f"| {stage} | {seconds:.2f} |" for stage, seconds in report.stage_seconds.items()]
-    lines += ["", *_list_failures(report.failed)]
+    lines += ["", *_list_failures((*report.failed, *report.refused))]
     return "\n".join(lines)
 
 

@@ -22,8 +22,9 @@ from prefect.states import Completed, Failed
 
 from core.errors import Unavailable
 from core.settings import Settings, get_settings
-from core.storage import open_store
 from db.session import Principal, tenant_session
+from domain.objects import tenant_store
+from domain.prices import load_prices
 from evaluation.compare import parse_rule
 from evaluation.datasets import load_stored_suite
 from evaluation.forecast import forecast_suite, get_version, split_suite
@@ -36,6 +37,7 @@ from evaluation.store import load_results
 from evaluation.suites import Suite
 from flows.evaluation_pages import describe_cases, describe_forecast, describe_scores, summarize_run
 from flows.starts import begin_run, end_run
+from flows.usage_pages import publish_usage
 from pipelines.ingest import load_embedder
 from rag.answer import Assistant
 
@@ -137,7 +139,10 @@ async def _run(
         chosen = None
         if (judge or suite.judge) == "ragas":
             kept = settings.home / "judgements"
-            chosen = await exits.enter_async_context(aclosing(RagasJudge(settings.judging_model, embedder, cache=kept)))
+            async with tenant_session(system) as session:
+                prices = await load_prices(session)
+            judging = RagasJudge(settings.judging_model, embedder, cache=kept, prices=prices)
+            chosen = await exits.enter_async_context(aclosing(judging))
         async with tenant_session(system) as session:
             version = await get_version(session, suite.cases)
             expected = await forecast_suite(session, version, model=settings.llm, judge=chosen, **limits)
@@ -175,10 +180,11 @@ async def _conclude(
         await set_baseline(session, done.experiment_id, baseline_id)
         run = await get_run(session, done.experiment_id)
         report = await asyncio.to_thread(make_report, run, done.results, baseline=before, rules=rules)
-        store = open_store(settings.storage_url, settings.storage)
+        store = await tenant_store(system.tenant_id, settings, session=session)
         reports = await publish_report(session, store, report)
     await acreate_markdown_artifact(describe_scores(report), key="evaluation-scores")
     await acreate_markdown_artifact(describe_cases(report), key="evaluation-cases")
+    await publish_usage(system.tenant_id)
     api = settings.api
     link = f"http://{api.host}:{api.port}/v1/evaluations/{done.experiment_id}/report?format=html"
     await acreate_link_artifact(link, link_text=f"report of {done.suite}", key="evaluation-report")

@@ -11,10 +11,11 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from core.errors import AppError, Unavailable
 from core.settings import Settings, get_settings
-from domain.platform import TenantNotFound, list_tenants
+from domain.platform import choose_tenants
 from evaluation.nightly import Night, score_window
 from flows.answer_pages import count_nights, describe_drift, describe_nights
 from flows.starts import begin_run, end_run
+from flows.usage_pages import publish_usage
 from pipelines.ingest import load_embedder
 from rag.embedding.protocol import Embedder
 
@@ -59,15 +60,14 @@ async def score_answers(
     logger, settings = get_run_logger(), get_settings()
     nights, failed = dict[str, Night](), dict[str, str]()
     try:
-        chosen = [one for one in await list_tenants() if tenant_id in {None, one.id}]
-        if tenant_id is not None and not chosen:
-            raise TenantNotFound(f"There is no active organisation {tenant_id}; `regenesis doctor` lists them.")
+        chosen = await choose_tenants(tenant_id)
         embedder = await load_embedder(settings)
         for tenant in chosen:
             try:
                 nights[tenant.slug] = await score_one(
                     tenant.slug, _Work(tenant.id, settings, embedder, since=since, count=count)
                 )
+                await publish_usage(tenant.id, key=f"usage-{tenant.slug}")
             except AppError as error:
                 failed[tenant.slug] = error.message
             except Exception as error:  # a defect met in one organisation must not cost the others
