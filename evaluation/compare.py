@@ -98,7 +98,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseChange:
-    """One case that got worse in one metric, with both answers to read side by side; a case without one says why."""
+    """One case that moved most in one metric, with both answers to read side by side; a case without one says why."""
 
     case_id: str
     user_input: str
@@ -136,6 +136,8 @@ class Comparison:
     """What the judge failed to judge in the new run."""
     broken: Sequence[str]
     latencies: Sequence[LatencyChange] = ()
+    improvements: Sequence[CaseChange] = ()
+    """Cases that got better in one metric and in none worse, the largest rises first."""
 
 
 def parse_rule(text: str) -> Rule:
@@ -179,6 +181,7 @@ def compare(baseline: Sequence[CaseResult], results: Sequence[CaseResult], rules
         changes=changes, regressions=_list_regressions(before, after), missing=missing,
         added=[case for case in after if case not in before], flaky=find_flaky(results),
         unjudged=list_unjudged(results), broken=broken, latencies=compare_latencies(baseline, results),
+        improvements=_list_improvements(before, after),
     )  # fmt: skip
 
 
@@ -296,8 +299,7 @@ def _list_regressions(
 ) -> list[CaseChange]:
     found: list[CaseChange] = []
     for case, repeats in before.items():
-        pairs = {metric: pair for metric in QUALITY if (pair := _pair(repeats, after.get(case), metric)) is not None}
-        falls = {m: (was - now) * (-1 if m in LOWER_IS_BETTER else 1) for m, (was, now) in pairs.items()}
+        pairs, falls = _measure_falls(repeats, after.get(case))
         lost = {
             metric: error for metric in pairs
             if _find_error(repeats, metric) is None and (error := _find_error(after.get(case, ()), metric)) is not None
@@ -312,6 +314,33 @@ def _list_regressions(
             )  # fmt: skip
             found.append(change)
     return sorted(found, key=lambda one: -abs(one.before - one.after))[:MOST_LISTED]
+
+
+def _list_improvements(
+    before: Mapping[str, Sequence[CaseResult]], after: Mapping[str, Sequence[CaseResult]]
+) -> list[CaseChange]:
+    found: list[CaseChange] = []
+    for case, repeats in before.items():
+        pairs, falls = _measure_falls(repeats, after.get(case))
+        metric = min(falls, key=lambda name: falls[name], default=None)
+        # a case that also fell is listed there; one whose judgement was lost before says nothing of the answer
+        if metric is None or falls[metric] >= -NOTICEABLE or max(falls.values()) > NOTICEABLE:
+            continue
+        if _find_error(repeats, metric) is None:
+            change = CaseChange(
+                case_id=case, user_input=repeats[0].user_input, metric=metric, before=pairs[metric][0],
+                after=pairs[metric][1], answer_before=_quote(repeats), answer_after=_quote(after.get(case)),
+            )  # fmt: skip
+            found.append(change)
+    return sorted(found, key=lambda one: -abs(one.before - one.after))[:MOST_LISTED]
+
+
+def _measure_falls(
+    before: Sequence[CaseResult], after: Sequence[CaseResult] | None
+) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
+    """Return a case's scores in both runs by metric of quality, and by how much each got worse."""
+    pairs = {metric: pair for metric in QUALITY if (pair := _pair(before, after, metric)) is not None}
+    return pairs, {m: (was - now) * (-1 if m in LOWER_IS_BETTER else 1) for m, (was, now) in pairs.items()}
 
 
 def _quote(repeats: Sequence[CaseResult] | None) -> str:

@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.settings import ModelSettings
 from db.models import Dataset
-from domain.budget import get_budget
+from domain.prices import load_prices
 from evaluation.datasets import DatasetNotFound
 from evaluation.run import EmptySuite, Judge, PriceUnknown, forecast_run
 from evaluation.runs import select_datasets
 from rag.answer_models import list_models
+from rag.spending import check_fits
 
 _NAME: Final = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,99})(?:@(?P<version>[1-9]\d{0,8}))?")
 
@@ -72,22 +73,25 @@ async def forecast_suite(
 ) -> SuiteForecast:  # fmt: skip
     """Return what a run will cost, what is left out being as the suite says; in a session of the pipelines.
 
-    Raises `EmptySuite`, `PriceUnknown` where a budget is given and no price known, and `BudgetExhausted` where the cost
-    does not fit into the month.
+    Raises `EmptySuite`, `PriceUnknown` where a budget is given and no price known, and `QuotaExceeded` where it does
+    not fit into what the organisation may use.
     """
     repeats = repeats or int(suite.settings.get("repeats") or 1)
     cases = min(suite.cases, limit) if limit else suite.cases
     if not cases:
         raise EmptySuite
     models = await list_models(session, model)
-    expected = forecast_run(cases * repeats, [choice.provider.name for choice in models], judge)
+    prices = models[0].prices if models else await load_prices(session)
+    expected = forecast_run(cases * repeats, [choice.provider.name for choice in models], judge, prices)
     if budget_usd is None and suite.settings.get("budget_usd") is not None:
         budget_usd = Decimal(suite.settings["budget_usd"])
     if budget_usd is not None and expected.cost_usd is None:
         raise PriceUnknown
-    month = await get_budget(session)
-    if models or judge is not None:
-        month.check(expected.cost_usd, model=models[0].provider.model if models else "the judge")
+    asked = models or judge is not None
+    month = await check_fits(
+        session, tokens=expected.tokens, usd=expected.cost_usd if asked else Decimal(0),
+        model=models[0].provider.model if models else "the judge",
+    )  # fmt: skip
     return SuiteForecast(
         suite=suite.name, version=suite.version, cases=cases, repeats=repeats, questions=expected.questions,
         cost_usd=expected.cost_usd, basis=expected.basis, budget_usd=budget_usd, month_left_usd=month.left_usd,

@@ -23,6 +23,7 @@ import orjson
 from core.errors import Invalid
 from core.logging import get_logger
 from core.settings import ModelSettings
+from domain.prices import NO_PRICES, PriceTable
 from evaluation.metrics import strip_marks
 from evaluation.records import Response
 from evaluation.run import Verdict
@@ -30,6 +31,7 @@ from evaluation.suites import Case
 from rag.costs import add_costs, price
 from rag.embedding.protocol import Embedder
 from rag.providers.openai_client import ClientPool, Endpoint, find_translation
+from rag.providers.openai_compatible import count_cached
 from rag.providers.protocol import Usage
 
 if TYPE_CHECKING:
@@ -79,17 +81,20 @@ class Judged:
     error: str | None
     usage: tuple[Usage, ...]
     cached: bool = False
+    prices: PriceTable = NO_PRICES
 
     @property
     def cost_usd(self) -> Decimal | None:
         """What it cost, also where it failed; None where a price or a count is not known."""
-        return add_costs(price(usage) for usage in self.usage)
+        return add_costs(price(usage, prices=self.prices) for usage in self.usage)
 
 
 class RagasJudge:
     """Scores answers by ragas' metrics with one model; what it judged before it takes from its cache, free of cost."""
 
-    def __init__(self, settings: ModelSettings, embedder: Embedder, *, cache: Path | None = None) -> None:
+    def __init__(
+        self, settings: ModelSettings, embedder: Embedder, *, cache: Path | None = None, prices: PriceTable = NO_PRICES
+    ) -> None:
         """Raises `NoJudge` where the settings name no model."""
         if not settings.model:
             raise NoJudge
@@ -103,6 +108,7 @@ class RagasJudge:
         )  # fmt: skip
         self._embedder = embedder
         self._cache = cache
+        self._prices = prices
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._metrics: dict[str, BaseMetric] | None = None
 
@@ -130,7 +136,10 @@ class RagasJudge:
             scores["hallucination"] = None if faithful is None else 1 - faithful
         if "faithfulness" in errors:
             errors["hallucination"] = errors["faithfulness"]
-        return Verdict(scores=scores, errors=errors, cost_usd=add_costs(one.cost_usd for one in outcomes.values()))
+        return Verdict(
+            scores=scores, errors=errors, cost_usd=add_costs(one.cost_usd for one in outcomes.values()),
+            calls=tuple(call for one in outcomes.values() for call in one.usage),
+        )  # fmt: skip
 
     async def judge_faithfulness(self, question: str, answer: str, sources: Sequence[str]) -> Judged:
         """Return the share of the answer's claims that the judge finds in the sources, of which none is left out."""
@@ -167,7 +176,7 @@ class RagasJudge:
                 score, error = await self._attempt(metric, values)
         if score is not None:
             self._write(key, score)
-        return Judged(score, error, tuple(usage))
+        return Judged(score, error, tuple(usage), prices=self._prices)
 
     async def _attempt(self, metric: str, values: Mapping[str, Any]) -> tuple[float | None, str | None]:
         """Return a score, or the sentence that says why there is none; whatever ragas raises ends here."""
@@ -209,7 +218,8 @@ class RagasJudge:
         spent, used = _spent.get(), getattr(completion, "usage", None)
         if spent is not None:
             read, written = (used.prompt_tokens, used.completion_tokens) if used else (None, None)
-            spent.append(Usage(self._model, read, written, service=self._service))
+            cached = count_cached(used) if used else 0
+            spent.append(Usage(self._model, read, written, service=self._service, cached_tokens=cached))
 
     def _key(self, metric: str, values: Mapping[str, Any]) -> str:
         """Return a name for this judgement by all it depends on: judge, address, library, embedder and every word."""
@@ -237,7 +247,8 @@ class RagasJudge:
     def _price(self, calls: Sequence[tuple[float, float]]) -> Decimal | None:
         """Return the price of calls, each of so many characters read and tokens written."""
         read = sum(characters for characters, _ in calls) / CHARACTERS_A_TOKEN
-        return price(Usage(self._model, round(read), round(sum(out for _, out in calls)), service=self._service))
+        asked = Usage(self._model, round(read), round(sum(out for _, out in calls)), service=self._service)
+        return price(asked, prices=self._prices)
 
 
 def _ask_faithfulness(question: str, answer: str, sources: Sequence[str]) -> dict[str, Any]:

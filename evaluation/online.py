@@ -22,6 +22,7 @@ from core.logging import get_logger
 from db.models import RagEvaluation, RagMetric
 from db.session import BOUND_TO, Principal, ReaderUnknown, tenant_session
 from domain.chat import MessageNotFound, MessageView, get_message
+from domain.reading import list_citations_read, reading_through, record_reading
 from evaluation.metrics import strip_marks
 from evaluation.online_answers import (
     Effort,
@@ -29,6 +30,7 @@ from evaluation.online_answers import (
     choose_answers,
     find_question,
     list_efforts,
+    may_leave,
     may_study,
     name_source,
     read_response,
@@ -39,7 +41,7 @@ from evaluation.run import Verdict
 from evaluation.store import JUDGE, WORDS
 from evaluation.suites import Case
 from evaluation.support import score_likeness, score_support
-from rag.embedding.protocol import Embedder
+from rag.embedding.protocol import Embedder, is_outside
 
 LONGEST_QUESTION: Final = 4_000
 
@@ -114,6 +116,12 @@ async def _score_one(
             question = await find_question(session, one)
             if not await may_study(session, one):
                 return "withdrawn"  # before a judge reads it
+            if not await may_leave(session, one):
+                # a judge and an outside embedder are other machines' models
+                judge, embedder = None, None if embedder is not None and is_outside(embedder) else embedder
+            with reading_through("evaluation"):
+                cited = list_citations_read(message.citations)
+                await record_reading(session, "message_read", {"message": [one.id]}, cited, entity=("message", one.id))
         if any(sentence.withheld for sentence in message.sentences):
             return "withheld"
         response = read_response(message, effort)

@@ -43,6 +43,7 @@ _SCORED: Final = text(
     WHERE message_id IS NOT NULL AND message_created_at >= :since AND message_created_at < :until
     """
 )
+_MAY_LEAVE: Final = text("SELECT evaluation.may_leave(CAST(current_setting('app.tenant_id') AS uuid), :id)")
 _MAY_STUDY: Final = text("SELECT evaluation.may_study(CAST(current_setting('app.tenant_id') AS uuid), :id)")
 
 
@@ -102,6 +103,11 @@ def _read_effort(metadata: Mapping[str, Any]) -> Effort:
 async def may_study(session: AsyncSession, one: Stored) -> bool:
     """Tell whether everyone whose words the answer holds allows it at this moment."""
     return bool(await session.scalar(_MAY_STUDY, {"id": one.id}))
+
+
+async def may_leave(session: AsyncSession, one: Stored) -> bool:
+    """Tell whether everyone whose words the answer holds lets them go to models outside this installation."""
+    return bool(await session.scalar(_MAY_LEAVE, {"id": one.id}))
 
 
 async def find_question(session: AsyncSession, one: Stored) -> str:

@@ -14,10 +14,12 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
+from core.errors import QuotaExceeded
 from core.settings import ModelSettings, Settings
 from db.session import Principal, tenant_session
 from domain import budget, chat
-from domain.budget import BudgetExhausted
+from domain.prices import NO_PRICES, PriceTable, load_prices
+from domain.usage import Used
 from evaluation.judge import MAX_TOKENS, RagasJudge
 from evaluation.records import Response
 from evaluation.run import Judge, Verdict
@@ -41,10 +43,10 @@ CHARACTERS_A_TOKEN: Final = 3
 _ABANDONED: Final = text(
     """
     UPDATE chat.agent_runs
-    SET status = 'failed', completed_at = clock_timestamp(),
-        metadata = metadata - CAST('{reserved_usd,reserved_until}' AS text[])
+    SET status = 'failed', completed_at = clock_timestamp()
     WHERE agent_type = :kind AND status = 'running' AND started_at + CAST(:lapse AS interval) < clock_timestamp()
-      AND coalesce((metadata->>'reserved_until')::timestamptz, '-infinity') < clock_timestamp()
+      AND NOT EXISTS (SELECT FROM platform.quota_reservations r
+                      WHERE r.id = agent_runs.id AND r.lapses_at >= clock_timestamp())
     """
 )
 _SPENT: Final = text(
@@ -69,9 +71,11 @@ class BudgetedJudge:
     """A judge that stops, and says so in `note`, where the next answer may not fit a budget any more."""
 
     def __init__(
-        self, judge: ClosingJudge, model: ModelSettings, system: Principal, run_id: UUID, left_usd: Decimal | None
-    ) -> None:
+        self, judge: ClosingJudge, model: ModelSettings, system: Principal, run_id: UUID, left_usd: Decimal | None,
+        *, prices: PriceTable = NO_PRICES,
+    ) -> None:  # fmt: skip
         self._judge, self._model, self._system, self._run_id = judge, model, system, run_id
+        self._prices = prices
         self._left_usd = left_usd
         self.judged = 0
         self.cost_usd: Decimal | None = Decimal(0)
@@ -86,7 +90,8 @@ class BudgetedJudge:
         """Return the verdict on one answer, or None once a budget is used up."""
         if self.note:
             return None
-        most = bound_cost(self._model, case, response)
+        read, written = bound_tokens(case, response)
+        most = _price(self._model, read, written, self._prices)
         if self._left_usd is not None and (most is None or most > self._left_usd):
             self.note = (
                 f"The judge stopped after {self.judged:,} answers: the next may cost up to ${most or 0:,.4f}, and "
@@ -95,17 +100,26 @@ class BudgetedJudge:
             return None
         try:
             async with tenant_session(self._system) as session:
-                await budget.reserve(session, self._run_id, most, model=self._model.model or "")
-        except BudgetExhausted as error:
+                model = self._model.model or ""
+                await budget.reserve(session, self._run_id, most, model=model, tokens=read + written)
+        except QuotaExceeded as error:
             self.note = f"The judge stopped after {self.judged:,} answers: {error.message}"
             return None
         spent = most  # of a request that was broken off, nobody knows how far it came
+        calls: tuple[Usage, ...] = (Usage(self._model.model or "", read, written),)
         try:
             verdict = await self._judge.score(case, response)
-            spent = verdict.cost_usd if verdict.cost_usd is not None else most
+            spent, calls = verdict.cost_usd if verdict.cost_usd is not None else most, verdict.calls
         finally:
+            used = Used(
+                feature="evaluation", input_tokens=sum(one.input_tokens or 0 for one in calls),
+                output_tokens=sum(one.output_tokens or 0 for one in calls), cost_usd=spent, unpriced=int(spent is None),
+            )  # fmt: skip
             async with tenant_session(self._system) as session:
-                await budget.settle(session, self._run_id, reserved_usd=most, cost_usd=spent)
+                await budget.settle(
+                    session, self._run_id, reserved_usd=most, cost_usd=spent, reserved_tokens=read + written,
+                    used=[used],
+                )  # fmt: skip
             self.cost_usd = None if self.cost_usd is None or spent is None else self.cost_usd + spent
             if self._left_usd is not None and spent is not None:
                 self._left_usd -= spent
@@ -123,16 +137,18 @@ async def open_judge(
     The judge is the first of the tenant's models. What earlier runs of the window spent is taken off its budget.
     """
     limit, system = settings.evaluation.judge_budget_usd, Principal(tenant_id, "system")
-    model, spent, why = None, Decimal(0), ""
+    model, spent, why, prices = None, Decimal(0), "", NO_PRICES
     if limit == 0:
         why = "No judge: no budget is set for one (REGENESIS_EVALUATION__JUDGE_BUDGET_USD)."
     elif embedder is None or (build is None and find_spec("ragas") is None):
         why = "No judge: ragas is not installed; install the extra `eval`."
     else:
         model = await _find_model(system, settings)
+        async with tenant_session(system) as session:
+            prices = await load_prices(session)
         if model is None:
             why = "No judge: no model is set for this organisation."
-        elif limit is not None and _price(model, 1, 1) is None:
+        elif limit is not None and _price(model, 1, 1, prices) is None:
             why = f"No judge: the price of {model.model} is not known, so no budget can be promised."
     if model is None or why or embedder is None:
         yield None, why
@@ -143,8 +159,8 @@ async def open_judge(
         await session.execute(_ABANDONED, about)
         spent = await session.scalar(_SPENT, about) or Decimal(0)
         await chat.start_run(session, run_id=run_id, user_id=None, session_id=None, agent_type=AGENT_TYPE)
-    asked = (build or _build_ragas(settings))(model, embedder)
-    judge = BudgetedJudge(asked, model, system, run_id, None if limit is None else limit - spent)
+    asked = (build or _build_ragas(settings, prices))(model, embedder)
+    judge = BudgetedJudge(asked, model, system, run_id, None if limit is None else limit - spent, prices=prices)
     status: chat.RunStatus = "cancelled"
     try:
         yield judge, ""
@@ -159,10 +175,10 @@ async def open_judge(
             await asked.aclose()
 
 
-def bound_cost(model: ModelSettings, case: Case, response: Response) -> Decimal | None:
-    """Return the most that judging one answer may cost in USD, every reply of full length; None without a price."""
+def bound_tokens(case: Case, response: Response) -> tuple[int, int]:
+    """Return the most tokens that judging one answer may read and write, every reply of full length."""
     characters = len(case.user_input) + len(response.text) + sum(map(len, response.contexts))
-    return _price(model, CALLS * (PROMPT_TOKENS + characters // CHARACTERS_A_TOKEN), CALLS * MAX_TOKENS)
+    return CALLS * (PROMPT_TOKENS + characters // CHARACTERS_A_TOKEN), CALLS * MAX_TOKENS
 
 
 async def _find_model(system: Principal, settings: Settings) -> ModelSettings | None:
@@ -178,9 +194,9 @@ async def _find_model(system: Principal, settings: Settings) -> ModelSettings | 
     return own.model_copy(update={"model": models[0].provider.model, "base_url": service, "api_key": key})
 
 
-def _price(model: ModelSettings, read: int, written: int) -> Decimal | None:
-    return price(Usage(model.model or "", read, written, service=model.base_url))
+def _price(model: ModelSettings, read: int, written: int, prices: PriceTable = NO_PRICES) -> Decimal | None:
+    return price(Usage(model.model or "", read, written, service=model.base_url), prices=prices)
 
 
-def _build_ragas(settings: Settings) -> BuildJudge:
-    return lambda model, embedder: RagasJudge(model, embedder, cache=settings.home / "judgements")
+def _build_ragas(settings: Settings, prices: PriceTable) -> BuildJudge:
+    return lambda model, embedder: RagasJudge(model, embedder, cache=settings.home / "judgements", prices=prices)

@@ -19,6 +19,7 @@ from core.errors import Invalid, NotFound
 from db.models import CaseProposal, ChatMessage, Feedback, User
 from db.session import BOUND_TO, Principal
 from domain.chat import MessageView, get_message
+from domain.reading import Read, list_citations_read, record_reading
 from evaluation.suites import Case, explain
 
 T = TypeVar("T")
@@ -191,6 +192,15 @@ async def get_proposal(session: AsyncSession, proposal_id: UUID) -> ProposalView
     )  # fmt: skip
 
 
+async def read_proposal(session: AsyncSession, proposal_id: UUID) -> ProposalView:
+    """Return what `get_proposal` does, to be shown to the reader, and note that they read it."""
+    found = await get_proposal(session, proposal_id)
+    read: Read = {"case_proposal": [found.id], "message": [found.message_id]}
+    cited = list_citations_read(found.answer.citations)
+    await record_reading(session, "proposal_read", read, cited, entity=("case_proposal", found.id))
+    return found
+
+
 async def confirm_proposal(
     session: AsyncSession, proposal_id: UUID, *, user_input: str | None = None, reference: str | None = None,
     quotes: Sequence[int] = (), answerable: bool = True,
@@ -220,7 +230,7 @@ async def confirm_proposal(
         session, proposal_id, "confirmed", user_input=case.user_input, reference=case.reference,
         reference_contexts=list(case.reference_contexts), answerable=case.answerable, reason=None,
     )  # fmt: skip
-    return await get_proposal(session, proposal_id)
+    return await read_proposal(session, proposal_id)
 
 
 async def reject_proposal(session: AsyncSession, proposal_id: UUID, *, reason: str) -> ProposalView:
@@ -232,7 +242,7 @@ async def reject_proposal(session: AsyncSession, proposal_id: UUID, *, reason: s
         session, proposal_id, "rejected", user_input=None, reference=None, reference_contexts=[], answerable=True,
         reason=reason,
     )  # fmt: skip
-    return await get_proposal(session, proposal_id)
+    return await read_proposal(session, proposal_id)
 
 
 async def _decide(session: AsyncSession, proposal_id: UUID, status: Status, **words: Any) -> None:  # noqa: ANN401  # columns

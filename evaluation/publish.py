@@ -75,12 +75,12 @@ def without_words(report: ReportInput) -> ReportInput:
     """Return the report with everything that scores say, and nobody's words: those stay where their reader is asked."""
     comparison = report.comparison
     if comparison is not None:
-        regressions = [
-            replace(one, user_input="", answer_before="", answer_after="", judge_error=None)
-            for one in comparison.regressions
-        ]
+        regressions, improvements = (
+            [replace(one, user_input="", answer_before="", answer_after="", judge_error=None) for one in moved]
+            for moved in (comparison.regressions, comparison.improvements)
+        )
         unjudged = [replace(one, error=HIDDEN) for one in comparison.unjudged]
-        comparison = replace(comparison, regressions=regressions, unjudged=unjudged)
+        comparison = replace(comparison, regressions=regressions, improvements=improvements, unjudged=unjudged)
     return replace(
         report, results=hide_words(report.results), baseline=hide_words(report.baseline), comparison=comparison
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from rag.stages import STAGES
 
@@ -49,12 +49,21 @@ class Cited:
     source_id: str | None = None
 
 
+class SourceRead(NamedTuple):
+    """One version of a transcript or document that an answer was made from, and whom it is about."""
+
+    kind: Literal["transcript", "document"]
+    id: str
+    content_hash: str
+    client_id: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """One answer of the assistant, with what it was made from.
 
-    `contexts` are the passages it could read, best first; `timings` milliseconds by metric of `LATENCIES`; tokens and
-    cost are None where they are not known.
+    `contexts` are the passages it could read, best first, and `sources` all that these and its citations are of;
+    `timings` milliseconds by metric of `LATENCIES`; tokens and cost are None where they are not known.
     """
 
     text: str
@@ -62,6 +71,7 @@ class Response:
     provider: str
     contexts: Sequence[str] = ()
     citations: Sequence[Cited] = ()
+    sources: Sequence[SourceRead] = ()
     sessions_in_scope: int = 0
     sessions_examined: int = 0
     timings: Mapping[str, float] = field(default_factory=dict)

@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from core.errors import AppError, Conflict, Invalid
+from core.errors import AppError, Conflict, Invalid, QuotaExceeded
 from core.logging import get_logger
 from db.holds import hold
 from db.session import Principal, tenant_session
 from domain.identity import get_principal
+from domain.prices import NO_PRICES, PriceTable, load_prices
 from evaluation.ask import ask
 from evaluation.compare import check_limits, parse_rule
 from evaluation.datasets import CasesWithdrawn, store_suite
@@ -33,6 +34,7 @@ from rag.answer_models import list_models
 from rag.costs import add_costs, price
 from rag.prompts import prompt_hash
 from rag.providers.protocol import Usage
+from rag.spending import spending
 
 AT_ONCE: Final = 4
 """Questions that are under way at a time; what is embedded shares the processors, what a model writes waits for it."""
@@ -40,6 +42,8 @@ AT_ONCE: Final = 4
 PROMPT_TOKENS: Final = 2_500
 ANSWER_TOKENS: Final = 300
 """What one question takes where no earlier run tells: eight passages of 200 words with the rules, a short answer."""
+JUDGE_TOKENS: Final = 30_000
+"""What judging one answer takes at most as a rule: thirteen requests, each with its instructions and passages."""
 
 _log = get_logger("evaluation")
 
@@ -80,6 +84,8 @@ class Verdict:
     scores: Mapping[str, float | None]
     errors: Mapping[str, str] = field(default_factory=dict)
     cost_usd: Decimal | None = Decimal(0)
+    calls: tuple[Usage, ...] = ()
+    """What was asked for it, where the judge counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,8 @@ class Forecast:
     cost_usd: Decimal | None
     questions: int
     basis: str
+    tokens: int = 0
+    """Of the models that answer."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,6 +112,8 @@ class RunReport:
     forecast: Forecast
     cost_usd: Decimal | None
     config: Mapping[str, Any]
+    stopped: str | None = None
+    """Which of the organisation's limits ended it, where one did."""
     broken: list[str] = field(default_factory=list)
     """Rules without a baseline that the run breaks."""
 
@@ -134,11 +144,13 @@ async def run_suite(
     repeats, budget_usd = repeats or suite.repeats, suite.budget_usd if budget_usd is None else budget_usd
     emails = {suite.get_asker(case) for case in suite.loaded}
     askers = {email: await find_reader(suite.tenant, email) for email in sorted(emails)}
-    system = next(iter(askers.values())).as_system()
+    system = Principal(next(iter(askers.values())).tenant_id, "system")  # for nobody asked as: they asked for nothing
     async with tenant_session(system) as session:
         models = await list_models(session, assistant.model)
         config = _describe(assistant, suite, [choice.provider.name for choice in models], judge, limit)
-        forecast = forecast_run(len(cases) * repeats, [choice.provider.name for choice in models], judge)
+        prices = models[0].prices if models else await load_prices(session)
+        names = [choice.provider.name for choice in models]
+        forecast = forecast_run(len(cases) * repeats, names, judge, prices)
         if budget_usd is not None and forecast.cost_usd is None:
             raise PriceUnknown
         stored = await store_suite(session, suite, askers)
@@ -154,7 +166,7 @@ async def run_suite(
     done = {(one.case_id, one.repeat) for one in before}
     todo = [(case, repeat) for repeat in range(1, repeats + 1) for case in cases if (case.id, repeat) not in done]
     each = (forecast.cost_usd or Decimal(0)) / forecast.questions
-    run = _Run(assistant, suite, judge, askers, budget_usd, each, list(before))
+    run = _Run(assistant, suite, judge, askers, budget_usd, each, list(before), system=system, prices=prices)
     status: Status = "interrupted"
 
     async def store(results: Sequence[CaseResult]) -> None:
@@ -177,22 +189,26 @@ async def run_suite(
     results = sorted(run.results, key=lambda one: (order.get(one.case_id, len(order)), one.repeat))
     return RunReport(
         suite=suite.name, dataset_version=stored.version, experiment_id=experiment_id, status=status, results=results,
-        resumed=len(before), forecast=forecast, cost_usd=run.cost_usd, config=config,
+        resumed=len(before), forecast=forecast, cost_usd=run.cost_usd, config=config, stopped=run.stopped,
         broken=check_limits(results, [parse_rule(text) for text in suite.fail_on]) if results else [],
     )  # fmt: skip
 
 
-def forecast_run(questions: int, models: Sequence[str], judge: Judge | None = None) -> Forecast:
+def forecast_run(
+    questions: int, models: Sequence[str], judge: Judge | None = None, prices: PriceTable = NO_PRICES
+) -> Forecast:
     """Return what the questions will cost if the first model answers all of them and the judge reads every answer."""
     each: Decimal | None = Decimal(0)
     basis = "no model answers"
     if models:
-        each = price(Usage(models[0].rpartition("/")[2], PROMPT_TOKENS, ANSWER_TOKENS))
+        each = price(Usage(models[0].rpartition("/")[2], PROMPT_TOKENS, ANSWER_TOKENS), prices=prices)
         basis = f"{PROMPT_TOKENS:,} tokens in and {ANSWER_TOKENS} out for each, by {models[0]}"
     if judge is not None:
         each = add_costs((each, judge.forecast_usd()))
         basis += f"; judged by {judge.name}"
-    return Forecast(cost_usd=None if each is None else each * questions, questions=questions, basis=basis)
+    tokens = (PROMPT_TOKENS + ANSWER_TOKENS) * questions if models else 0
+    cost = None if each is None else each * questions
+    return Forecast(cost_usd=cost, questions=questions, basis=basis, tokens=tokens)
 
 
 @dataclass(slots=True)
@@ -207,7 +223,10 @@ class _Run:
     each_usd: Decimal
     """What one question was forecast to cost."""
     results: list[CaseResult]
+    system: Principal
+    prices: PriceTable
     over_budget: bool = False
+    stopped: str | None = None
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -215,7 +234,7 @@ class _Run:
         return add_costs(cost for one in self.results for cost in _list_costs(one))
 
     async def ask_all(self, todo: Sequence[tuple[Case, int]]) -> AsyncGenerator[CaseResult, None]:
-        """Yield results as they come, `AT_ONCE` under way, until all are done or the budget is spent."""
+        """Yield results as they come, `AT_ONCE` under way, until all are done, or the budget or a limit is reached."""
         waiting = iter(todo)
         running: set[asyncio.Task[CaseResult]] = set()
         try:
@@ -227,11 +246,16 @@ class _Run:
                 ):
                     running.add(asyncio.create_task(self._ask(*turn)))
                 if not running:
-                    self.over_budget = next(waiting, None) is not None
+                    self.over_budget = self.stopped is not None or next(waiting, None) is not None
                     return
                 finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in finished:
-                    yield task.result()
+                    try:
+                        result = task.result()
+                    except QuotaExceeded as error:  # it is asked when the run goes on
+                        self.stopped = error.message
+                    else:
+                        yield result
         finally:
             for task in running:
                 task.cancel()
@@ -239,6 +263,8 @@ class _Run:
 
     def _is_spent(self, running: int) -> bool:
         """Tell whether the next question may pass the budget, those under way counted as the dearest so far."""
+        if self.stopped is not None:
+            return True
         if self.budget_usd is None:
             return False
         known = [sum((cost for cost in _list_costs(one) if cost is not None), Decimal(0)) for one in self.results]
@@ -253,6 +279,8 @@ class _Run:
             reader = self.askers[self.suite.get_asker(case)]
             response = await ask(self.assistant, reader, case.user_input, now=case.asked_at or self.suite.asked_at)
             scores = await score_answer(case, response, self.assistant.find_embedder(reader.tenant_id))
+        except QuotaExceeded:
+            raise
         except AppError as error:
             _log.warning("case_failed", case=case.id, error=error.code)
             scores = score_failure(case)
@@ -262,7 +290,12 @@ class _Run:
         result = replace(result, scores=scores, response=response, flags=tuple(flag_answer(response)))
         if self.judge is None or response.refused:
             return result
-        verdict = await self.judge.score(case, response)
+        foretold, name = self.judge.forecast_usd(), self.judge.name
+        async with spending(
+            self.system, "evaluation", tokens=JUDGE_TOKENS, usd=foretold, model=name, prices=self.prices
+        ) as spent:
+            verdict = await self.judge.score(case, response)
+            spent.tell_cost(verdict.calls, verdict.cost_usd)
         return replace(
             result, scores=scores | dict(verdict.scores), judge_errors=dict(verdict.errors),
             judge_cost_usd=verdict.cost_usd,

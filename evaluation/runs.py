@@ -1,11 +1,12 @@
-"""Runs of suites as their readers may see them: scores for whoever measures, words only for whoever asked.
+"""Runs of suites as their readers may see them: scores for whoever measures, words for whoever asked.
 
 Which score is of which case comes from functions of the store that hold no word; the answers themselves are joined
-under row-level security, so that a row without its answer is one whose words its reader may not see.
+under row-level security, and read by evaluators as whoever asked (evaluation/asked_as.py). A row without its answer is
+one whose words its reader may not see.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -29,6 +30,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    text,
     true,
     update,
 )
@@ -38,6 +40,8 @@ from sqlalchemy.orm import aliased
 
 from core.errors import Invalid
 from db.models import Dataset, DatasetCase, Experiment, RagEvaluation, RagMetric
+from domain.reading import Kind, record_reading
+from evaluation.asked_as import read_as_askers
 from evaluation.records import EFFORT, LOWER_IS_BETTER, QUALITY, CaseResult, get_worst
 from evaluation.store import JUDGE, WORDS, ExperimentNotFound, read_response
 
@@ -48,7 +52,14 @@ MOST_GROUPS: Final = 100
 MOST_VALUES: Final = 50
 """Values of a slice whose cases are counted."""
 
-HIDDEN: Final = "Only whoever asked may read why."
+HIDDEN: Final = "Why is not for you to read."
+
+_SOURCES: Final = text(
+    """
+    SELECT 'transcript' AS kind, id, client_id FROM rag.transcripts WHERE id = ANY (CAST(:ids AS uuid[]))
+    UNION ALL SELECT 'document', id, client_id FROM rag.documents WHERE id = ANY (CAST(:ids AS uuid[]))
+    """
+)
 
 
 class RunTooLarge(Invalid):
@@ -75,6 +86,8 @@ class RunRow:
     budget_usd: Decimal | None
     forecast_usd: Decimal | None
     cost_usd: Decimal | None
+    judge: str | None
+    """The model that judged, None where none did."""
     baseline_id: UUID | None
     flow_run_id: UUID | None
     config: dict[str, Any]
@@ -94,8 +107,8 @@ def select_runs(
         select(
             Experiment.id, Experiment.suite, Dataset.version, Experiment.status, Experiment.started_at,
             Experiment.completed_at, counted.c.answers, counted.c.failed, Experiment.repeats, Experiment.budget_usd,
-            Experiment.forecast_usd, Experiment.cost_usd, Experiment.baseline_id, Experiment.flow_run_id,
-            Experiment.config, Dataset.settings,
+            Experiment.forecast_usd, Experiment.cost_usd, Experiment.config["judge"].astext.label("judge"),
+            Experiment.baseline_id, Experiment.flow_run_id, Experiment.config, Dataset.settings,
         )
         .join(Dataset, Dataset.id == Experiment.dataset_id).join(counted, true())
     )  # fmt: skip
@@ -121,13 +134,13 @@ async def set_baseline(session: AsyncSession, experiment_id: UUID, baseline_id: 
 
 
 def select_results(experiment_id: UUID, metric: str | None = None) -> tuple[Select[Any], Sequence[ColumnElement[Any]]]:
-    """Return a run's results for `read_result`, and the ascending order of their list: by case, or by a metric.
+    """Return a run's results for `read_results`, and the ascending order of their list: by case, or by a metric.
 
     By a metric the worst come first, and those that it says nothing of not at all. Raises `MetricUnknown`.
     """
     scored = _read_scores(experiment_id)
     words, judge = aliased(RagMetric), aliased(RagMetric)
-    scores = words.scores.op("||", return_type=JSONB())(func.coalesce(judge.scores, literal({}, JSONB)))
+    scores = _join_scores(words, judge)
     query = (
         select(
             scored, scores.label("scores"), words.cost_usd.label("answer_usd"), judge.cost_usd.label("judge_usd"),
@@ -149,9 +162,13 @@ def select_results(experiment_id: UUID, metric: str | None = None) -> tuple[Sele
     return query.where(value.is_not(None)), (signed, scored.c.evaluation_id)
 
 
-def read_result(row: Row[Any]) -> CaseResult:
-    """Return one result; without question, answer and reasons where its reader may not see them."""
-    answer: RagEvaluation | None = row.RagEvaluation
+async def read_results(session: AsyncSession, rows: Sequence[Row[Any]]) -> list[CaseResult]:
+    """Return the results in these rows; without question, answer and reasons where the session's reader may not."""
+    answers = await read_as_askers(session, [row.evaluation_id for row in rows if row.RagEvaluation is None])
+    return [_read_result(row, row.RagEvaluation or answers.get(row.evaluation_id)) for row in rows]
+
+
+def _read_result(row: Row[Any], answer: RagEvaluation | None) -> CaseResult:
     judge_errors = answer.details.get("judge_errors", {}) if answer else dict.fromkeys(row.unjudged, HIDDEN)
     return CaseResult(
         case_id=row.case_key, repeat=row.repeat, status="failed" if row.status == "failed" else "scored",
@@ -171,7 +188,52 @@ async def load_visible_results(session: AsyncSession, run: RunRow) -> list[CaseR
     if run.answers > MOST_ANSWERS or run.answers > MOST_CASES * run.repeats:
         raise RunTooLarge
     rows = (await session.execute(query.order_by(*order))).all()
-    return _keep_commonest_groups([read_result(row) for row in rows])
+    return _keep_commonest_groups(await read_results(session, rows))
+
+
+async def load_scores(session: AsyncSession, run: RunRow, metrics: Collection[str]) -> list[CaseResult]:
+    """Return what a run's answers scored in these metrics, by case and repeat, without a word and without slices.
+
+    Raises `RunTooLarge`.
+    """
+    if run.answers > MOST_ANSWERS or run.answers > MOST_CASES * run.repeats:
+        raise RunTooLarge
+    scored = _read_scores(run.id)
+    words, judge = aliased(RagMetric), aliased(RagMetric)
+    query = (
+        select(scored, _join_scores(words, judge).label("scores"))
+        .join(words, (words.evaluation_id == scored.c.evaluation_id) & (words.scorer == WORDS))
+        .outerjoin(judge, (judge.evaluation_id == scored.c.evaluation_id) & (judge.scorer == JUDGE))
+        .order_by(scored.c.case_key, scored.c.repeat)
+    )  # fmt: skip
+    return [
+        CaseResult(
+            case_id=row.case_key, repeat=row.repeat, status="failed" if row.status == "failed" else "scored",
+            scores={name: value for name, value in row.scores.items() if name in metrics},
+            judge_errors={name: HIDDEN for name in row.unjudged if name in metrics},
+        )
+        for row in await session.execute(query)
+    ]  # fmt: skip
+
+
+async def record_results_read(
+    session: AsyncSession, results: Sequence[CaseResult], experiment_id: UUID, baseline_id: UUID | None = None
+) -> None:
+    """Note that the session's reader reads the answers of these results; nothing where all words are hidden."""
+    responses = [one.response for one in results if one.response is not None]
+    if not responses:
+        return
+    read: dict[Kind, list[UUID | None]] = {"experiment": [experiment_id, baseline_id], "client": []}
+    sources = {source for response in responses for source in response.sources}
+    for source in sources:
+        read.setdefault(source.kind, []).append(UUID(source.id))
+        read["client"].append(UUID(source.client_id) if source.client_id else None)
+    known = {source.id for source in sources}
+    cited = {one.source_id for response in responses for one in response.citations if one.source_id}
+    for row in await session.execute(_SOURCES, {"ids": list(cited - known)}):
+        read.setdefault(row.kind, []).append(row.id)
+        read["client"].append(row.client_id)
+    await record_reading(session, "evaluation_read", read, entity=("experiment", experiment_id))
 
 
 def hide_words(results: Sequence[CaseResult]) -> list[CaseResult]:
@@ -197,6 +259,10 @@ def select_datasets(name: str | None = None) -> Select[Any]:
         Dataset.created_at, counted.c.cases, counted.c.answerable, counted.c.slices,
     ).join(counted, true())  # fmt: skip
     return query if name is None else query.where(Dataset.name == name)
+
+
+def _join_scores(words: type[RagMetric], judge: type[RagMetric]) -> ColumnElement[Any]:
+    return words.scores.op("||", return_type=JSONB())(func.coalesce(judge.scores, literal({}, JSONB)))
 
 
 def _read_scores(experiment_id: UUID) -> TableValuedAlias:

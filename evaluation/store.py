@@ -17,7 +17,7 @@ from db.models import DatasetCase, Experiment, RagEvaluation, RagMetric
 from domain.identity import bound_tenant
 from evaluation.code_version import hash_code
 from evaluation.datasets import StoredSuite
-from evaluation.records import BY_JUDGE, CaseResult, Cited, Response
+from evaluation.records import BY_JUDGE, CaseResult, Cited, Response, SourceRead
 from evaluation.suites import Suite
 
 WORDS: Final = "words"
@@ -187,6 +187,7 @@ def _write_response(response: Response) -> dict[str, Any]:
             {"quote": one.quote, "speaker": one.speaker, "title": one.title, "source_id": one.source_id}
             for one in response.citations
         ],
+        "sources": [one._asdict() for one in response.sources],
         "sessions_in_scope": response.sessions_in_scope, "sessions_examined": response.sessions_examined,
         "timings": dict(response.timings), "input_tokens": response.input_tokens,
         "output_tokens": response.output_tokens,
@@ -211,9 +212,10 @@ def read_response(row: RagEvaluation, cost_usd: Decimal | None) -> Response | No
     if kept is None:
         return None
     citations = tuple(Cited(**citation) for citation in kept["citations"])
+    sources = tuple(SourceRead(**source) for source in kept.get("sources", ()))
     return Response(
         text=row.answer or "", contexts=tuple(row.retrieved_contexts), cost_usd=cost_usd,
-        **(kept | {"citations": citations}),
+        **(kept | {"citations": citations, "sources": sources}),
     )  # fmt: skip
 
 
