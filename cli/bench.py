@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from cli.bench_keys import rotation
 from cli.console import JsonOption, get_console, measure, print_json, run_async
 
 app = typer.Typer(help="Measure how fast this is here.", no_args_is_help=True)
+app.command()(rotation)
 
 
 @app.command()
@@ -149,6 +151,36 @@ def store(
 
 
 @app.command()
+def reading(
+    chunks: Annotated[int, typer.Option(min=500, max=100_000, help="Chunks of the organisation.")] = 5_000,
+    searches: Annotated[int, typer.Option(min=32, max=10_000, help="Searches a round and way.")] = 200,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Search with and without noting who read what, alone and by 32 readers at once."""
+    from rich.table import Table
+
+    from evaluation.bench_reading import bench_reading
+
+    report = run_async(measure(bench_reading(chunks=chunks, searches=searches)), needs_store=False)
+    if as_json:
+        print_json(report.to_json())
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("noted")
+    for heading in ("readers", "p50 ms", "p95 ms", "p99 ms", "a second"):
+        table.add_column(heading, justify="right")
+    for one in report.times:
+        times = (f"{ms:.2f}" for ms in (one.p50_ms, one.p95_ms, one.p99_ms))
+        table.add_row(one.way, str(one.readers), *times, f"{one.per_second:,.0f}")
+    get_console().print(table)
+    typer.echo(
+        f"{report.ids:.0f} ids an entry; {report.linked_per_second:,.0f} entries linked a second, "
+        f"{report.bytes_per_entry:,.0f} bytes each"
+    )
+
+
+@app.command()
 def evidence(
     sessions: Annotated[int, typer.Option(min=2, max=10_000, help="Sessions of the made client.")] = 100,
     public: Annotated[
@@ -180,4 +212,78 @@ def evidence(
             typer.echo(f"{name}: {sum(counts.values()):,}{f' ({listed})' if listed else ''}")
     if report.broken:
         print_error(f"{sum(report.broken.values()):,} rows break an invariant.")
+        raise typer.Exit(1)
+
+
+@app.command()
+def backup(
+    users: Annotated[int, typer.Option(min=1_000, max=1_000_000, help="People of the measured world.")] = 100_000,
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the world for the next measurement.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Back up the measured world and restore it into a fresh server; exit 1 on any difference."""
+    import asyncio
+
+    from cli.backup import print_drill
+    from core.settings import get_settings
+    from evaluation.bench_backup import bench_backup
+    from evaluation.store_tables import World
+
+    with get_console(stderr=True).status("building the world") as status:
+        report = asyncio.run(bench_backup(get_settings(), World(users), keep=keep, told=status.update))
+    if as_json:
+        print_json(report.to_json())
+    else:
+        typer.echo(f"{report.rows:,} rows backed up in {report.backup_seconds:.1f} s, {report.size / 1e6:,.1f} MB")
+        print_drill(report.drill)
+    if not report.drill.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def erasure(
+    chunks: Annotated[int, typer.Option(min=1_000, max=10_000_000, help="Chunks of others in the store.")] = 1_000_000,
+    canaries: Annotated[int, typer.Option(min=150, max=100_000, help="Words planted in the client's data.")] = 1_000,
+    *,
+    whole: Annotated[bool, typer.Option("--organisation", help="Erase their whole organisation instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase one client from a large store and look for what is left everywhere; exit 1 if anything is."""
+    import asyncio
+
+    from rich.table import Table
+
+    from core.settings import get_settings
+    from evaluation.bench_erasure import bench_erasure
+
+    with get_console(stderr=True).status("making a database") as status:
+        report = asyncio.run(
+            bench_erasure(
+                get_settings(), subject="tenant" if whole else "person", chunks=chunks, canaries=canaries,
+                told=status.update,
+            )
+        )  # fmt: skip
+    if as_json:
+        print_json(report.to_json())
+    else:
+        console = get_console()
+        console.print(
+            f"{'an organisation' if whole else 'a client'} with {report.sessions:,} sessions erased "
+            f"{'with all its' if whole else 'from'} {report.chunks:,} chunks "
+            f"in {report.erase_seconds:.1f} s (built in {report.build_seconds:.0f} s)"
+        )
+        table = Table(box=None, pad_edge=False)
+        for heading in ("step", "s"):
+            table.add_column(heading, justify="right" if heading == "s" else "left")
+        for step, seconds in report.step_seconds.items():
+            table.add_row(step, f"{seconds:.2f}")
+        console.print(table)
+        table = Table(box=None, pad_edge=False)
+        for heading in ("store", "canaries before", "after"):
+            table.add_column(heading, justify="left" if heading == "store" else "right")
+        for store in sorted(report.before | report.after):
+            table.add_row(store, f"{report.before.get(store, 0):,}", f"{report.after.get(store, 0):,}")
+        console.print(table)
+    if report.after or not report.receipt_holds:
         raise typer.Exit(1)

@@ -31,14 +31,14 @@ async def review(tenant: str, email: str, proposal_ids: Sequence[UUID]) -> int:
     """Ask about each proposal, no transaction open meanwhile; return how many were decided."""
     from core.errors import AppError
     from domain.identity import get_principal
-    from evaluation.proposals import get_proposal
+    from evaluation.proposals import read_proposal
 
     reader = await get_principal(tenant, email)
     decided = 0
     for place, proposal_id in enumerate(proposal_ids, 1):
         typer.secho(f"\n{place} of {len(proposal_ids)}", dim=True)
         try:
-            found = await _in_session(reader, partial(get_proposal, proposal_id=proposal_id))
+            found = await _in_session(reader, partial(read_proposal, proposal_id=proposal_id))
         except AppError as error:  # somebody withdrew meanwhile
             print_error(error.message)
             continue

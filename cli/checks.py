@@ -6,14 +6,11 @@ import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 from cli.console import has_store
 from core.errors import AppError
+from core.findings import Finding, Status
 from core.settings import Settings
-
-Status = Literal["ok", "warn", "fail"]
 
 MIN_POSTGRES = 18
 """The store's keys are made by `uuidv7()`, which came with PostgreSQL 18."""
@@ -22,20 +19,6 @@ MIN_PGVECTOR = (0, 8)
 FEW_BYTES, TOO_FEW_BYTES = 5_000_000_000, 500_000_000
 CHECK_SECONDS = 60
 """No check may hang the doctor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found; `cure` says what to do unless all is well."""
-
-    name: str
-    status: Status
-    detail: str
-    cure: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding for programs."""
-        return asdict(self)
 
 
 Check = Callable[[Settings], Awaitable[Finding]]
@@ -167,11 +150,80 @@ async def check_master_key(settings: Settings) -> Finding:
     from core.crypto import MASTER_KEY_FILE, load_master_key
 
     path = settings.home / MASTER_KEY_FILE
+    if settings.crypto.kms_key_id is not None:
+        master = load_master_key(settings)
+        made, wrapped = await master.make("doctor")
+        if await master.unwrap(wrapped, "doctor") != made or await master.wrap(made, "doctor") == made:
+            return Finding("master key", "fail", f"{master.id} gave back another key", "look at that key service")
+        return Finding("master key", "ok", f"{master.id} makes, wraps and unwraps keys")
     if settings.crypto.master_key is None and not path.exists():
         return Finding("master key", "ok", f"{path} is made when it is first needed")
     key = load_master_key(settings)
     where = "REGENESIS_CRYPTO__MASTER_KEY" if settings.crypto.master_key else f"{path}; keep a copy with your backups"
     return Finding("master key", "ok", f"{key.id} in {where}")
+
+
+async def check_backups(_: Settings) -> Finding:
+    """Look how old the last good backup is, and how its last drill went."""
+    from cli.backup import describe_seconds
+    from pipelines.backup.history import OLD_BACKUP_SECONDS, OLD_DRILL_SECONDS, read_last
+
+    if not has_store():
+        return Finding("backups", "warn", "none yet", "run `regenesis db backup` once there is a store")
+    last = await read_last()
+    if last.last_good is None:
+        failed = f"; the last try failed: {last.error}" if last.error else ""
+        return Finding("backups", "warn", f"none yet{failed}", "run `regenesis db backup`, best every night")
+    age = (last.now - last.last_good).total_seconds()
+    parts = [f"last good backup {describe_seconds(age)} ago"]
+    if last.drilled_at is None:
+        parts.append("never drilled")
+    else:
+        how = f"passed, {last.recovery_seconds or 0:.0f} s" if last.passed else f"failed: {last.difference}"
+        parts.append(f"last drill {describe_seconds((last.now - last.drilled_at).total_seconds())} ago {how}")
+    detail = ", ".join(parts)
+    drilled = last.drilled_at is not None and (last.now - last.drilled_at).total_seconds() <= OLD_DRILL_SECONDS
+    status: Status = "ok"
+    cure = None
+    if last.passed is False:
+        status, cure = "fail", "look into the difference, then run `regenesis db drill` again"
+    elif last.last_status == "failed":
+        detail += f"; the last try failed: {last.error}"
+        status, cure = "fail", "mend that, then run `regenesis db backup`"
+    elif age > OLD_BACKUP_SECONDS:
+        status, cure = "warn", "run the flow back-up every night, or `regenesis db backup`"
+    elif not drilled:
+        status, cure = "warn", "run `regenesis db drill`: only a backup that was restored is one"
+    return Finding("backups", status, detail, cure)
+
+
+async def check_keyring(settings: Settings) -> Finding:
+    """Look whether every organisation's entry opens with today's master key or the one before it."""
+    from core.crypto import load_master_key
+    from core.crypto_keyring import Keyring
+    from core.errors import AppError
+    from domain.platform import list_tenants
+
+    if not has_store():
+        return Finding("keyring", "ok", f"{settings.keyring_url} is made when it is first needed")
+    keyring, today = Keyring(settings), load_master_key(settings).id
+    shut: list[str] = []
+    opened = older = 0
+    for tenant in await list_tenants():
+        try:
+            entry = await keyring.find_entry(tenant.id)
+            if entry is not None and entry.destroyed_at is None:
+                await keyring.get(tenant.id)
+                opened += 1
+                older += entry.master_key_id != today
+        except AppError as error:
+            shut.append(f"{tenant.slug}: {error.message}")
+    if shut:
+        return Finding("keyring", "fail", f"{len(shut)} entries do not open; {shut[0]}", "restore the keyring's copy")
+    if older:
+        detail = f"{older} of {opened} entries are wrapped by an earlier master key"
+        return Finding("keyring", "warn", detail, "run `regenesis encryption rewrap`, then forget that key")
+    return Finding("keyring", "ok", f"{opened} entries in {keyring.url}; keep a copy apart from your backups")
 
 
 async def check_storage(settings: Settings) -> Finding:

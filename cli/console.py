@@ -68,10 +68,12 @@ def run_async(work: Coroutine[Any, Any, T], *, needs_store: bool = True) -> T:
     from sqlalchemy.exc import ProgrammingError
 
     from db.session import close_store
+    from domain.reading import reading_through
 
     async def closing() -> T:
         try:
-            return await work
+            with reading_through("cli"):
+                return await work
         finally:
             await close_store()
 

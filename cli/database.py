@@ -6,16 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import backup, retention
 from cli.console import JsonOption, get_console, print_error, print_json, run_async
 from core.errors import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cli.checks import Finding
+    from core.findings import Finding
     from core.settings import Settings
 
 app = typer.Typer(help="The relational store.", no_args_is_help=True)
+app.command()(retention.archive)
+app.command()(retention.reconcile)
+
+app.command()(backup.backup)
+app.command()(backup.backups)
+app.command()(backup.restore)
+app.command()(backup.drill)
 
 
 class ModelsAhead(Invalid):
@@ -83,8 +91,8 @@ async def _check_rows(settings: "Settings", slug: str | None, *, repair: bool) -
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from cli import store_checks as rows
     from cli.checks import run_check
+    from pipelines import store_checks as rows
 
     tenants = await asyncio.to_thread(rows.list_all_tenants, settings, slug)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -110,7 +118,7 @@ async def _check_migrations(settings: "Settings") -> "Finding":
 
     from alembic.util import CommandError
 
-    from cli.checks import Finding
+    from core.findings import Finding
     from db.locate import owner_url
     from db.migrate import check as compare
 

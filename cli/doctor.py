@@ -7,7 +7,7 @@ import typer
 from cli.console import JsonOption, get_console, print_json, run_async
 
 if TYPE_CHECKING:
-    from cli.checks import Finding
+    from core.findings import Finding
     from core.settings import Settings
 
 MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
@@ -44,6 +44,8 @@ async def _examine(settings: "Settings") -> "list[Finding]":
         ("organisations", checks.check_tenants),
         ("object store", checks.check_storage),
         ("master key", checks.check_master_key),
+        ("backups", checks.check_backups),
+        ("keyring", checks.check_keyring),
         ("cache", services.check_cache),
         ("embedder", checks.check_embedder),
         ("language model", checks.check_model),

@@ -84,9 +84,9 @@ def list_proposals(
 @app.command()
 def show(proposal: ProposalArgument, tenant: TenantOption, email: AsOption, *, as_json: JsonOption = False) -> None:
     """Show one proposal: the question, the answer with its citations, and what you said of it."""
-    from evaluation.proposals import get_proposal
+    from evaluation.proposals import read_proposal
 
-    found = run_async(read_as(tenant, email, lambda session: get_proposal(session, proposal)))
+    found = run_async(read_as(tenant, email, lambda session: read_proposal(session, proposal)))
     if as_json:
         print_json(_to_json(found))
     else:

@@ -158,9 +158,11 @@ def report(
     from uuid import UUID
 
     from core.settings import get_settings
-    from core.storage import open_store
+    from db.session import BOUND_TO
+    from domain.objects import tenant_store
     from evaluation.baseline import read_baseline
     from evaluation.publish import FORMATS, load_report, publish_report, render
+    from evaluation.runs import record_results_read
     from evaluation.store import ExperimentNotFound
 
     try:
@@ -175,7 +177,9 @@ def report(
     async def work(session: "AsyncSession") -> dict[str, str]:
         found = await load_report(session, run_id, baseline=kept)
         if output is None:
-            return await publish_report(session, open_store(settings.storage_url, settings.storage), found)
+            store = await tenant_store(session.info[BOUND_TO].tenant_id, settings, session=session)
+            return await publish_report(session, store, found)
+        await record_results_read(session, found.results, run_id)  # what is published holds no words, this does
         kinds = {ending: kind for kind, ending in FORMATS.items()}
         kind = kinds.get(output.suffix.removeprefix("."), "html")
         output.write_bytes(render(found, kind))
@@ -213,6 +217,7 @@ async def _run(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from core.settings import get_settings
+    from domain.prices import load_prices
     from evaluation.judge import RagasJudge
     from evaluation.run import run_suite
     from pipelines.ingest import load_embedder
@@ -225,7 +230,9 @@ async def _run(
         chosen = None
         if judge:
             kept = settings.home / "judgements"
-            chosen = await exits.enter_async_context(aclosing(RagasJudge(settings.judging_model, embedder, cache=kept)))
+            prices = await _in_tenant(suite.tenant, load_prices)
+            judging = RagasJudge(settings.judging_model, embedder, cache=kept, prices=prices)
+            chosen = await exits.enter_async_context(aclosing(judging))
         progress = exits.enter_context(Progress(*columns, console=get_console(stderr=True), transient=True))
         bar = progress.add_task(suite.name, total=None)
         return await run_suite(
@@ -242,13 +249,20 @@ async def _load(name: str, tenant: str) -> "Sequence[CaseResult]":
     from uuid import UUID
 
     from evaluation.baseline import read_baseline
+    from evaluation.runs import record_results_read
     from evaluation.store import load_results
 
     try:
         experiment_id = UUID(name)
     except ValueError:
         return read_baseline(Path(name)).results
-    return await _in_tenant(tenant, lambda session: load_results(session, experiment_id))
+
+    async def work(session: "AsyncSession") -> "Sequence[CaseResult]":
+        found = await load_results(session, experiment_id)
+        await record_results_read(session, found, experiment_id)
+        return found
+
+    return await _in_tenant(tenant, work)
 
 
 def _to_json(report: "RunReport", comparison: "Comparison | None", broken: Sequence[str]) -> dict[str, Any]:

@@ -160,6 +160,7 @@ async def _read(tenant_slug: str, client: str, user: str | None) -> "ClientEvide
     from db.session import Principal, tenant_session
     from domain.identity import UserNotFound, get_principal
     from domain.platform import get_tenant_by_slug
+    from domain.reading import list_evidence_read, record_reading
 
     system = Principal((await get_tenant_by_slug(tenant_slug)).id, "system")
     reader = await get_principal(tenant_slug, user) if user else system
@@ -168,7 +169,9 @@ async def _read(tenant_slug: str, client: str, user: str | None) -> "ClientEvide
     if found is None:
         raise UserNotFound(f"There is no user {client!r} in the organisation {tenant_slug!r}; check both names.")
     async with tenant_session(reader) as session:
-        return await read_client(session, found.id, name=found.full_name, email=found.email)
+        shown = await read_client(session, found.id, name=found.full_name, email=found.email)
+        await record_reading(session, "evidence_read", list_evidence_read(shown.claims.values(), shown.patterns))
+        return shown
 
 
 async def _verify(tenant_slug: str | None) -> "list[Finding]":
@@ -181,15 +184,19 @@ async def _verify(tenant_slug: str | None) -> "list[Finding]":
 async def _pack(tenant: str, user: str, client: str | None, question: str | None, pack_id: UUID | None) -> "PackView":
     from db.session import tenant_session
     from domain.identity import UserNotFound, find_user_id, get_principal
-    from domain.packs import get_pack, make_pack
+    from domain.packs import get_pack, make_pack, record_pack_read
 
     async with tenant_session(await get_principal(tenant, user)) as session:
         if pack_id is not None:
-            return await get_pack(session, pack_id)
+            found = await get_pack(session, pack_id)
+            await record_pack_read(session, found)
+            return found
         client_id = await find_user_id(session, client) if client else None
         if client and client_id is None:
             raise UserNotFound(f"There is no active user {client!r} in the organisation {tenant!r}; check both names.")
-        return await make_pack(session, client_id=client_id, question=question)
+        found = await make_pack(session, client_id=client_id, question=question)
+        await record_pack_read(session, found)
+        return found
 
 
 def _to_json(report: "EvidenceReport") -> dict[str, Any]:

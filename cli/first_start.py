@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from db.models import User
-from db.session import Principal, tenant_session
+from db.session import Principal, Role, tenant_session
 from domain.auth import set_password
 from domain.coaching import start_engagement
+from domain.consents import record_consent
 from domain.identity import Unauthenticated, authenticate_key, create_user, find_user_id, issue_api_key
 from domain.passwords import make_password, verify_password
 from domain.platform import found_tenant, list_tenants
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 SAMPLE = Path(__file__).parent / "sample"
+SUITES = "suites"
 KEYS = "sample-keys.json"
 PASSWORDS = "sample-passwords.json"
 
@@ -32,10 +34,11 @@ class Person(BaseModel):
 
     email: str
     full_name: str
-    roles: list[str] = Field(min_length=1)
+    roles: list[Role] = Field(min_length=1)
+    agrees_to: list[str] = []
 
     @property
-    def role(self) -> str:
+    def role(self) -> Role:
         """Their one role here."""
         return self.roles[0]
 
@@ -99,6 +102,7 @@ class SampleSignIn:
     """Who may sign in with what."""
 
     organisation: str
+    role: str
     email: str
     password: str
 
@@ -128,7 +132,13 @@ async def found_sample() -> int:
 
 
 async def _add_people(session: "AsyncSession", tenant: SampleTenant) -> None:
-    """Add the people and engagements in one transaction; all are there or none."""
+    """Add the people, what they agree to, engagements and questions in one transaction; all are there or none.
+
+    The questions are those whose answers are known, so that a run of them can be started at once.
+    """
+    from evaluation.datasets import store_suite
+    from evaluation.suites import load_suite
+
     ids: dict[str, UUID] = {}
     for person in tenant.users:
         found = await find_user_id(session, person.email)
@@ -136,6 +146,8 @@ async def _add_people(session: "AsyncSession", tenant: SampleTenant) -> None:
             return
         user = await create_user(session, email=person.email, full_name=person.full_name, role=person.role)
         ids[person.email] = user.id
+        for purpose in person.agrees_to:
+            await record_consent(session, user_id=user.id, purpose=purpose, version="1", source="import")
     for one in tenant.engagements:
         await start_engagement(
             session,
@@ -144,6 +156,8 @@ async def _add_people(session: "AsyncSession", tenant: SampleTenant) -> None:
             started_at=_as_utc(one.since),
             ended_at=_as_utc(one.until) if one.until else None,
         )
+    askers = {one.email: Principal(tenant.id, one.role, ids[one.email]) for one in tenant.users}
+    await store_suite(session, load_suite(SAMPLE / SUITES / tenant.slug), askers)
 
 
 def _as_utc(moment: datetime) -> datetime:
@@ -155,14 +169,10 @@ async def get_sample_keys(home: Path) -> list[SampleKey]:
 
     They are kept in the home, for its owner only, so that a later start can show them again.
     """
-    sample = read_sample()
-    tenant = next(one for one in sample.tenants if one.slug == sample.welcome.tenant)
+    tenant, people = _choose_people()
     kept = {key.email: key for key in _read_keys(home)}
-    people: dict[str, Person] = {}
-    for person in sorted(tenant.users, key=lambda one: one.email != sample.welcome.user):
-        people.setdefault(person.role, person)
     keys = []
-    for role, person in people.items():
+    for person in people:
         key = kept.get(person.email)
         if key is None or not await _is_valid(key.key):
             async with tenant_session(Principal(tenant.id, "system")) as session:
@@ -170,39 +180,56 @@ async def get_sample_keys(home: Path) -> list[SampleKey]:
                 if user_id is None:
                     continue  # someone removed this person; a removed person needs no key
                 _, secret = await issue_api_key(session, user_id=user_id, name="sample")
-            key = SampleKey(role, person.email, secret)
+            key = SampleKey(person.role, person.email, secret)
         keys.append(key)
     _write_keys(home, keys)
     return keys
 
 
-async def find_sample_sign_in(home: Path) -> SampleSignIn | None:
-    """Return what the welcome organisation's coach signs in with, made on the first start; None where they changed it.
+async def find_sample_sign_ins(home: Path) -> list[SampleSignIn]:
+    """Return what one person a role of the welcome organisation signs in with, made on the first start.
 
-    It is kept in the home, for its owner only, so that a later start can show it again.
+    Who changed their password is left out. All are kept in the home, for its owner only, so that a later start can
+    show them again.
     """
-    welcome = read_sample().welcome
-    tenant = next(one for one in read_sample().tenants if one.slug == welcome.tenant)
-    kept = _read_password(home)
+    tenant, people = _choose_people()
+    kept = _read_passwords(home)
+    found = []
     async with tenant_session(Principal(tenant.id, "system")) as session:
-        user = await session.scalar(select(User).where(User.email == welcome.user))
-        if user is None:
-            return None  # someone removed this person
-        if user.password_hash is None:
-            kept = make_password()
-            # kept before it is set: a start cut short in between makes another one
-            _write_private(home / PASSWORDS, {welcome.user: kept})
-            await set_password(session, user_id=user.id, password=kept)
-        elif kept is None or not await verify_password(user.password_hash, kept):
-            return None
-    return SampleSignIn(welcome.tenant, welcome.user, kept)
+        emails = [person.email for person in people]
+        users = {user.email: user for user in await session.scalars(select(User).where(User.email.in_(emails)))}
+        new = {one: make_password() for one in emails if one in users and users[one].password_hash is None}
+        if new:
+            kept |= new
+            # kept before they are set: a start cut short in between makes others
+            _write_private(home / PASSWORDS, kept)
+            for email, password in new.items():
+                await set_password(session, user_id=users[email].id, password=password)
+    for person in people:
+        user, known = users.get(person.email), kept.get(person.email)
+        if user is None or known is None:
+            continue
+        if person.email in new or await verify_password(user.password_hash, known):
+            found.append(SampleSignIn(tenant.slug, person.role, person.email, known))
+    return found
 
 
-def _read_password(home: Path) -> str | None:
+def _choose_people() -> tuple[SampleTenant, list[Person]]:
+    """Return the welcome organisation and its first person of each role, of whose the one who asks."""
+    sample = read_sample()
+    tenant = next(one for one in sample.tenants if one.slug == sample.welcome.tenant)
+    people: dict[str, Person] = {}
+    for person in sorted(tenant.users, key=lambda one: one.email != sample.welcome.user):
+        people.setdefault(person.role, person)
+    return tenant, list(people.values())
+
+
+def _read_passwords(home: Path) -> dict[str, str]:
     try:
-        return str(json.loads((home / PASSWORDS).read_text())[read_sample().welcome.user])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+        kept = json.loads((home / PASSWORDS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return {str(email): str(password) for email, password in kept.items()} if isinstance(kept, dict) else {}
 
 
 async def _is_valid(key: str) -> bool:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 Visibility = Literal["client_visible", "coach_only", "admin_aggregate", "system_internal"]
 MOST_ROWS = 200
-COLOURS = {"indexed": "green", "unchanged": "dim", "vanished": "yellow", "failed": "red"}
+COLOURS = {
+    "indexed": "green", "unchanged": "dim", "vanished": "yellow", "erased": "yellow", "refused": "yellow",
+    "failed": "red",
+}  # fmt: skip
 
 
 def ingest(

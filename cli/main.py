@@ -4,7 +4,26 @@ from typing import Annotated
 
 import typer
 
-from cli import ask, bench, database, doctor, engagements, evaluate, evidence, ingest, keys, search, tenants, up, users
+from cli import (
+    ask,
+    audit,
+    bench,
+    database,
+    doctor,
+    encryption,
+    engagements,
+    evaluate,
+    evidence,
+    ingest,
+    keys,
+    privacy,
+    retention,
+    search,
+    tenants,
+    up,
+    usage,
+    users,
+)  # fmt: skip
 from cli.console import CommandGroup
 
 app = typer.Typer(
@@ -45,10 +64,15 @@ app.add_typer(evaluate.app, name="eval")
 app.add_typer(bench.app, name="bench")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(database.app, name="db")
+app.add_typer(audit.app, name="audit")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(users.app, name="users")
 app.add_typer(engagements.app, name="engagements")
 app.add_typer(keys.app, name="keys")
+app.add_typer(privacy.app, name="privacy")
+app.add_typer(retention.app, name="retention")
+app.add_typer(usage.app, name="usage")
+app.add_typer(encryption.app, name="encryption")
 
 
 def main() -> None:

@@ -12,15 +12,32 @@ if TYPE_CHECKING:
     from rag.passages import Passage, Retrieval
 
 
+_STEPS = {
+    "searchable": "passages of the organisation", "by_permission": "removed by permission",
+    "by_scope": "removed by scope", "by_score": "removed by score", "kept": "left for the assistant",
+}  # fmt: skip
+
+
 def search(
     question: Annotated[str, typer.Argument(help="What to look for, in words.")],
     tenant: TenantOption,
     user: UserOption,
     top_k: Annotated[int, typer.Option(min=1, max=100, help="Passages at most.")] = 10,
     *,
+    why: Annotated[
+        str | None,
+        typer.Option(metavar="ADMIN", help="Count what was left out by what, as this administrator, by e-mail."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the passages that bear on a question, best first."""
+    """Find the passages that bear on a question, best first; or `--why` they are not found."""
+    if why is not None:
+        trace = run_async(_trace(question, tenant, user, why))
+        if as_json:
+            print_json(trace)
+        else:
+            _print_trace(trace)
+        return
     found = run_async(_search(question, tenant, user, top_k))
     if as_json:
         print_json(
@@ -38,13 +55,39 @@ async def _search(question: str, tenant: str, user: str, top_k: int) -> "Retriev
     from core.settings import get_settings
     from db.session import tenant_session
     from domain.identity import get_principal
+    from domain.reading import list_passages_read, record_reading
     from pipelines.ingest import load_embedder
+    from rag.embedding.memory import VectorMemory
     from rag.retrieve import retrieve
+    from rag.spending import prepare_question
 
     reader = await get_principal(tenant, user)
-    embedder = await load_embedder(get_settings())
+    loaded = await load_embedder(get_settings())
+    embedder = await prepare_question(reader.as_system(), loaded, question, memory=VectorMemory())
     async with tenant_session(reader) as session:
-        return await retrieve(session, embedder, question, top_k=top_k)
+        found = await retrieve(session, embedder, question, top_k=top_k)
+        await record_reading(session, "passages_retrieved", list_passages_read(found.passages))
+        return found
+
+
+async def _trace(question: str, tenant: str, user: str, administrator: str) -> dict[str, Any]:
+    from core.settings import get_settings
+    from domain.identity import get_principal
+    from pipelines.ingest import load_embedder
+    from rag.answer import Assistant
+    from rag.trace import trace_search_of
+
+    assistant = Assistant(await load_embedder(get_settings()))
+    traced = await trace_search_of(await get_principal(tenant, administrator), user, question, assistant=assistant)
+    return traced.to_json()
+
+
+def _print_trace(trace: dict[str, Any]) -> None:
+    console = get_console()
+    for name, words in _STEPS.items():
+        if trace[name] is not None:
+            console.print(f"{trace[name]:>9,}  {words}")
+    console.print(trace["verdict"])
 
 
 def _to_json(rank: int, passage: "Passage") -> dict[str, Any]:

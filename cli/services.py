@@ -6,9 +6,9 @@ from contextlib import suppress
 import httpx
 import psutil
 
-from cli.checks import Finding
 from cli.run_file import RunNotes, find_run
 from core.errors import Conflict
+from core.findings import Finding
 from core.settings import Settings
 
 

@@ -18,7 +18,7 @@ from cli.first_start import (
     SampleKey,
     SampleSignIn,
     SampleTenant,
-    find_sample_sign_in,
+    find_sample_sign_ins,
     found_sample,
     get_sample_keys,
     read_sample,
@@ -27,6 +27,8 @@ from cli.ingest import keep_prefect_quiet
 from cli.runs import run_deployment
 from cli.stack import INGEST
 from core.settings import Settings
+from db.session import Principal, tenant_session
+from domain.analytics import VIEWS, FiguresNotReady, get_dashboard_figures, refresh_view
 from domain.identity import get_principal
 from pipelines.evidence.build_plan import choose_clients, plan_clients
 from pipelines.ingest import is_up_to_date, load_embedder
@@ -40,7 +42,7 @@ class Greeting:
     """What the first screen shows."""
 
     keys: list[SampleKey]
-    sign_in: SampleSignIn | None
+    sign_ins: list[SampleSignIn]
     done: "Done"
 
 
@@ -49,7 +51,7 @@ async def prepare(settings: Settings, addresses: Addresses, checklist: Checklist
     sample = read_sample()
     with checklist.step("sample people") as step:
         founded = await found_sample()
-        keys, sign_in = await get_sample_keys(settings.home), await find_sample_sign_in(settings.home)
+        keys, sign_ins = await get_sample_keys(settings.home), await find_sample_sign_ins(settings.home)
         step.detail = f"{founded} organisations founded" if founded else "there already"
     await run_together(*(_ingest(tenant, settings, addresses, checklist) for tenant in sample.tenants))
     for tenant in sample.tenants:
@@ -57,18 +59,26 @@ async def prepare(settings: Settings, addresses: Addresses, checklist: Checklist
     with checklist.step("first answer"):
         reader = await get_principal(sample.welcome.tenant, sample.welcome.user)
         done = await answer_question(settings, reader, sample.welcome.question)
-    return Greeting(keys, sign_in, done)
+    with checklist.step("figures") as step:
+        # The hourly flow may have counted in the middle of this start, before the material was there.
+        if founded or not await _is_counted(reader):
+            for view in VIEWS:
+                await refresh_view(view)
+        step.detail = "counted anew every hour"
+    return Greeting(keys, sign_ins, done)
 
 
 def show(console: Console, settings: Settings, addresses: Addresses, greeting: Greeting | None, *, once: bool) -> None:
     """Print the first screen."""
     if greeting is not None:
         _show_answer(console, greeting)
-        _show_sign_in(console, settings, greeting.sign_in)
+        _show_sign_ins(console, settings, greeting.sign_ins)
         _show_keys(console, settings, greeting.keys)
     if once:
         return
     table = Table.grid(padding=(0, 2))
+    named = "" if greeting is None else f"sign-in?organisation={read_sample().welcome.tenant}"
+    table.add_row("[bold]Pages[/]", f"{addresses.api_url}/{named}")
     table.add_row("[bold]API[/]", f"{addresses.api_url}/docs")
     table.add_row("[bold]Flows[/]", addresses.flow_ui_url)
     console.print(table)
@@ -85,14 +95,14 @@ def _show_answer(console: Console, greeting: Greeting) -> None:
     print_answer(console, greeting.done)
 
 
-def _show_sign_in(console: Console, settings: Settings, sign_in: SampleSignIn | None) -> None:
-    if sign_in is None:
-        return  # they have a password of their own by now
-    console.print(f"\n[bold]Sign in[/] [dim]kept in {settings.home / PASSWORDS}[/]")
+def _show_sign_ins(console: Console, settings: Settings, sign_ins: list[SampleSignIn]) -> None:
+    if not sign_ins:
+        return  # all have a password of their own by now
+    organisation = escape(sign_ins[0].organisation)
+    console.print(f"\n[bold]Sign in[/] to {organisation} [dim]kept in {settings.home / PASSWORDS}[/]")
     table = Table.grid(padding=(0, 2))
-    table.add_row("organisation", escape(sign_in.organisation))
-    table.add_row("e-mail", escape(sign_in.email))
-    table.add_row("password", sign_in.password)
+    for one in sign_ins:
+        table.add_row(one.role, escape(one.email), one.password)
     console.print(table, soft_wrap=True)
 
 
@@ -130,6 +140,15 @@ async def _ingest(tenant: SampleTenant, settings: Settings, addresses: Addresses
         parameters = {"tenant_id": str(tenant.id), "source": str(tenant.folder)}
         run = await run_deployment(addresses.flow_api_url, INGEST, parameters, on_progress=show)
         step.detail = run["state"]["message"] or run["state_name"]
+
+
+async def _is_counted(reader: Principal) -> bool:
+    try:
+        async with tenant_session(reader.as_system()) as session:
+            await get_dashboard_figures(session)
+    except FiguresNotReady:
+        return False
+    return True
 
 
 async def _build_evidence(tenant: SampleTenant, settings: Settings, addresses: Addresses, checklist: Checklist) -> None:
