@@ -30,7 +30,7 @@ LONGEST = timedelta(days=5 * 366)
 
 
 class UnusableRange(Invalid):
-    """These days can't be used; `from` must not lie after `until`, nor more than five years before it."""
+    """These days can't be used; the first must not lie after the last, nor more than five years before it."""
 
 
 class EventTooLarge(Invalid):
@@ -65,7 +65,7 @@ async def list_coaching(
     session: SessionDep, since: SinceQuery = None, until: UntilQuery = None
 ) -> list[CoachingMonthOut]:
     """List what was coached month by month, the newest first."""
-    first, last = _range(since, until)
+    first, last = read_range(since, until)
     found = await analytics.list_coaching_months(session, since=first, until=last)
     return [CoachingMonthOut.model_validate(item, from_attributes=True) for item in found]
 
@@ -73,7 +73,7 @@ async def list_coaching(
 @router.get("/answers", operation_id="listAnswerDays", dependencies=READERS, responses=list_problem_responses())
 async def list_answers(session: SessionDep, since: SinceQuery = None, until: UntilQuery = None) -> list[AnswerDayOut]:
     """List how the assistant was used day by day, the newest first."""
-    first, last = _range(since, until)
+    first, last = read_range(since, until)
     found = await analytics.list_answer_days(session, since=first, until=last)
     return [AnswerDayOut.model_validate(item, from_attributes=True) for item in found]
 
@@ -87,15 +87,19 @@ async def track_events(body: EventsIn, session: SessionDep) -> EventsStored:
     for event in body.events:
         if len(json.dumps(event.event_data).encode()) > 8_000:
             raise EventTooLarge
-    await analytics.track_events(
+    stored = await analytics.track_events(
         session, [(event.event_type, event.occurred_at, event.event_data) for event in body.events]
     )
-    return EventsStored(stored=len(body.events))
+    return EventsStored(stored=stored)
 
 
-def _range(since: date | None, until: date | None) -> tuple[date, date]:
+def read_range(since: date | None, until: date | None) -> tuple[date, date]:
+    """Return the first and the last day that are asked for; raises `UnusableRange`."""
     last = until or datetime.now(UTC).date()
-    first = since or last - timedelta(days=366)
+    try:
+        first = since or last - timedelta(days=366)
+    except OverflowError as error:
+        raise UnusableRange from error
     if not timedelta(0) <= last - first <= LONGEST:
         raise UnusableRange
     return first, last

@@ -24,6 +24,7 @@ from db.models import Assessment, AssessmentSubmission
 from db.session import Principal
 from domain import assessments
 from domain.learning import LearnerNotFound
+from domain.reading import Read, record_reading
 
 router = APIRouter(prefix="/v1", tags=["learning"])
 
@@ -151,7 +152,10 @@ async def list_submissions(  # noqa: PLR0917  # FastAPI passes them by name
     query = query.where(*(column == value for column, value in filters if value is not None))
     order = (AssessmentSubmission.started_at, AssessmentSubmission.id)
     rows, following = await fetch_page(session, query, order=order, limit=limit, cursor=cursor, descending=False)
-    return Page(items=[SubmissionOut.model_validate(row.AssessmentSubmission) for row in rows], next_cursor=following)
+    shown = [row.AssessmentSubmission for row in rows]
+    read: Read = {"submission": [one.id for one in shown], "client": [one.user_id for one in shown]}
+    await record_reading(session, "submission_read", read)
+    return Page(items=[SubmissionOut.model_validate(one) for one in shown], next_cursor=following)
 
 
 @router.get(
@@ -160,7 +164,10 @@ async def list_submissions(  # noqa: PLR0917  # FastAPI passes them by name
 )  # fmt: skip
 async def get_submission(submission_id: UUID, session: SessionDep) -> SubmissionOut:
     """Read one attempt with its grade."""
-    return SubmissionOut.model_validate(await assessments.get_submission(session, submission_id))
+    row = await assessments.get_submission(session, submission_id)
+    read: Read = {"submission": [row.id], "client": [row.user_id]}
+    await record_reading(session, "submission_read", read, entity=("submission", row.id))
+    return SubmissionOut.model_validate(row)
 
 
 @router.post(

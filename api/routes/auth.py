@@ -53,14 +53,14 @@ class KeyAlreadyExpired(Invalid):
     """This key would have expired before it is made; choose a later moment, or none."""
 
 
-async def _count_try(request: Request, account: str) -> None:
+async def count_try(request: Request, account: str) -> None:
     """Count a try at a password or code; raises `TooManyRequests`."""
     address = group_address(request.state.address)
     await count_within(request, request.app.state.rate_limits.count_sign_in(address, account))
 
 
 async def _count_own_try(request: Request, caller: SignedInDep) -> None:
-    await _count_try(request, str(caller.principal.user_id))
+    await count_try(request, str(caller.principal.user_id))
 
 
 _SIGNED_IN: list[Any] = [needs("write"), Depends(signed_in_caller)]
@@ -70,7 +70,7 @@ _PROVING: list[Any] = [*_SIGNED_IN, Depends(_count_own_try)]
 @router.post("/auth/sign-in", operation_id="signIn", responses=list_problem_responses(429))
 async def sign_in(body: SignInIn, request: Request, settings: SettingsDep) -> SignInOut:
     """Sign in with a password; where a second factor is on, a second step follows."""
-    await _count_try(request, f"{body.organisation}|{body.email.strip().lower()}")
+    await count_try(request, f"{body.organisation}|{body.email.strip().lower()}")
     opened, is_challenge = await auth.sign_in(
         organisation=body.organisation, email=body.email, password=body.password.get_secret_value(),
         settings=settings.auth, role=body.role,
@@ -84,7 +84,7 @@ async def sign_in(body: SignInIn, request: Request, settings: SettingsDep) -> Si
 @router.post("/auth/second-factor", operation_id="giveSecondFactor", responses=list_problem_responses(429))
 async def give_second_factor(body: SecondFactorIn, request: Request, settings: SettingsDep) -> SignInOut:
     """Complete a sign-in with a code of the app, or a recovery code."""
-    await _count_try(request, body.challenge)
+    await count_try(request, body.challenge)
     opened = await auth.give_second_factor(challenge=body.challenge, code=body.code, settings=settings.auth)
     return SignInOut(
         second_factor_required=False, token=opened.token, session_id=opened.id, expires_at=opened.expires_at

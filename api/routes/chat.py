@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, status
 from sse_starlette import ServerSentEvent
 
-from api.deps import AssistantDep, IdempotencyKey, PrincipalDep, SessionDep, needs
+from api.deps import AssistantDep, CallerDep, IdempotencyKey, PrincipalDep, SessionDep, needs
 from api.errors import list_problem_responses
 from api.measure import measure_answer
 from api.pagination import PLACE, CursorQuery, LimitQuery, read_cursor, write_cursor
@@ -28,6 +28,7 @@ from api.schemas.chat import (
 )
 from api.streaming import EventStream, describe_failure
 from domain import chat
+from domain.reading import Read, list_citations_read, record_reading
 from rag.answer import CitationsReady, Delta, Done, Event, SourcesFound, answer
 
 router = APIRouter(prefix="/v1/chat/sessions", tags=["chat"], dependencies=[needs("chat")])
@@ -76,23 +77,28 @@ async def list_chat_messages(
     session_id: UUID, session: SessionDep, limit: LimitQuery = 50, cursor: CursorQuery = None
 ) -> MessagePage:
     """Read a conversation as you may see it now: what you may no longer see is withheld, sentence by sentence."""
-    await chat.get_session(session, session_id)
+    conversation = await chat.get_session(session, session_id)
     views = await chat.list_messages(session, session_id, limit=limit + 1, after=read_cursor(cursor, PLACE))
     page = views[:limit]
+    cited = (citation for view in page for citation in view.citations)
+    read: Read = {"message": [view.id for view in page], "client": [conversation.client_id]}
+    await record_reading(session, "history_read", read, list_citations_read(cited), entity=("chat_session", session_id))
     following = write_cursor((page[-1].created_at, page[-1].id)) if len(views) > limit else None
     return MessagePage(items=[show_message(view) for view in page], next_cursor=following)
 
 
 @router.post(
     "/{session_id}/messages", status_code=200, operation_id="askInChatSession", response_class=EventStream,
-    responses={200: _STREAM, **list_problem_responses(404, 409)},
+    responses={200: _STREAM, **list_problem_responses(404, 409, 429)},
 )  # fmt: skip
 async def ask_in_chat_session(
-    session_id: UUID, body: QuestionIn, request: Request, principal: PrincipalDep, assistant: AssistantDep,
+    session_id: UUID, body: QuestionIn, request: Request, caller: CallerDep, assistant: AssistantDep,
     *, key: IdempotencyKey = None,
 ) -> EventStream:  # fmt: skip
     """Ask; the answer comes as server-sent events, every sentence of it cited."""
-    events = answer(assistant, principal, body.content, session_id=session_id, key=key)
+    events = answer(
+        assistant, caller.principal, body.content, session_id=session_id, key=key, credential=caller.credential
+    )
     first = await anext(events)  # what fails before the first byte still is a plain problem
     return EventStream(_stream(first, events, request.state.request_id))
 

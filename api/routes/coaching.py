@@ -1,8 +1,9 @@
 """The clients a caller may see."""
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlalchemy import func, select, tuple_
 
 from api.deps import SessionDep, needs
@@ -15,7 +16,12 @@ router = APIRouter(prefix="/v1/clients", tags=["clients"], dependencies=[needs("
 
 
 @router.get("", operation_id="listClients", responses=list_problem_responses())
-async def list_clients(session: SessionDep, limit: LimitQuery = 50, cursor: CursorQuery = None) -> ClientPage:
+async def list_clients(
+    session: SessionDep,
+    name: Annotated[str | None, Query(max_length=200, description="only whose name or address contains this")] = None,
+    limit: LimitQuery = 50,
+    cursor: CursorQuery = None,
+) -> ClientPage:
     """List clients by name: a coach's own, a client themself, an administrator's whole organisation."""
     sessions = (
         select(Transcript.client_id, func.count().label("held"), func.max(Transcript.held_at).label("last"))
@@ -31,6 +37,10 @@ async def list_clients(session: SessionDep, limit: LimitQuery = 50, cursor: Curs
     )
     if (place := read_cursor(cursor, (str, UUID))) is not None:
         query = query.where(tuple_(User.full_name, User.id) > place)
+    if name and (words := name.replace("\x00", "").strip()):
+        query = query.where(
+            User.full_name.icontains(words, autoescape=True) | User.email.icontains(words, autoescape=True)
+        )
     rows = (await session.execute(query)).all()
     items = [
         ClientOut(id=row[0], full_name=row[1], email=row[2], sessions=row[3], last_session_at=row[4])

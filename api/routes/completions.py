@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from sse_starlette import ServerSentEvent
 
-from api.deps import AssistantDep, PrincipalDep, needs
+from api.deps import AssistantDep, CallerDep, needs
 from api.errors import list_problem_responses
 from api.measure import measure_answer
 from api.schemas.chat import show_citation, show_coverage
@@ -61,10 +61,10 @@ async def get_model(model: str) -> Model:
 
 @router.post(
     "/chat/completions", operation_id="createChatCompletion", response_model=Completion,
-    responses={200: _STREAM, **list_problem_responses(404)},
+    responses={200: _STREAM, **list_problem_responses(404, 429)},
 )  # fmt: skip
 async def create_chat_completion(
-    body: CompletionIn, request: Request, principal: PrincipalDep, assistant: AssistantDep
+    body: CompletionIn, request: Request, caller: CallerDep, assistant: AssistantDep
 ) -> Completion | EventStream:
     """Ask in OpenAI's format; system messages are ignored, as who may see what is not the caller's to say."""
     if body.model != MODEL:
@@ -72,7 +72,7 @@ async def create_chat_completion(
     if body.messages[-1].role != "user":
         raise NoQuestion
     history = [(m.role, m.text) for m in body.messages[:-1] if m.role in {"user", "assistant"} and m.text.strip()]
-    events = answer(assistant, principal, body.messages[-1].text, history=history)
+    events = answer(assistant, caller.principal, body.messages[-1].text, history=history, credential=caller.credential)
     first = await anext(events)  # what fails before the first byte still is a plain problem
     if body.stream:
         wants_usage = body.stream_options is not None and body.stream_options.include_usage

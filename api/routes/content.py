@@ -5,6 +5,7 @@ from uuid import UUID
 
 import filetype
 from fastapi import APIRouter, Form, Query, Response, status
+from sqlalchemy import select
 
 from api.deps import IdempotencyKey, PrincipalDep, SessionDep, SettingsDep, needs, needs_role
 from api.errors import list_problem_responses
@@ -28,9 +29,10 @@ from api.schemas.content import (
     VerdictIn,
 )
 from core.errors import Invalid
-from core.storage import open_store
 from db.models import ContentApproval, MediaAsset, Skill, Tag
-from domain import approvals, media, skills
+from db.session import BOUND_TO, tenant_session
+from domain import approvals, media, quotas, skills, usage
+from domain.objects import tenant_store
 
 router = APIRouter(prefix="/v1", tags=["content"])
 
@@ -248,12 +250,11 @@ async def list_media(  # noqa: PLR0917  # FastAPI passes them by name
 
 @router.post(
     "/media", operation_id="uploadMedia", dependencies=WRITE, status_code=status.HTTP_201_CREATED,
-    responses=list_problem_responses(409, 413),
+    responses=list_problem_responses(409, 413, 429),
 )  # fmt: skip
 async def upload_media(
     form: Annotated[MediaForm, Form(media_type="multipart/form-data")],
     principal: PrincipalDep,
-    session: SessionDep,
     settings: SettingsDep,
     key: IdempotencyKey = None,
 ) -> MediaAssetOut:
@@ -261,17 +262,25 @@ async def upload_media(
     content = await form.file.read(settings.api.max_upload_bytes + 1)
     if len(content) > settings.api.max_upload_bytes:
         raise MediaTooLarge
-    store = open_store(settings.storage_url, settings.storage)
-    row = await media.register_asset(
-        session, uploader=principal, key=key, provider="s3" if settings.storage_url.startswith("s3:") else "local",
-        facts=media.FileFacts(
-            filename=(form.file.filename or "file")[-500:], file_type=filetype.guess_mime(content) or "",
-            file_size_bytes=len(content), usage_type=form.usage_type,
-        ),
+    store = await tenant_store(principal.tenant_id, settings)
+    facts = media.FileFacts(
+        filename=(form.file.filename or "file")[-500:], file_type=filetype.guess_mime(content) or "",
+        file_size_bytes=len(content), usage_type=form.usage_type,
     )  # fmt: skip
-    # Before the commit: a row without its bytes would be a lie, bytes without their row are only waste.
-    await store.write(row.storage_key, content)
-    return MediaAssetOut.model_validate(row)
+    asset_id, place = named = media.name_asset(principal, facts, key)
+    async with tenant_session(principal) as session:
+        if await session.scalar(select(MediaAsset.id).where(MediaAsset.id == asset_id)) is None:  # else sent again
+            await quotas.reserve(session, asset_id, stored_bytes=len(content))
+    # Before the row: a row without its bytes would be a lie, bytes without their row are only waste.
+    await store.write(place, content)
+    async with tenant_session(principal) as session:
+        row = await media.register_asset(
+            session, uploader=principal, facts=facts, named=named,
+            provider="s3" if settings.storage_url.startswith("s3:") else "local",
+        )  # fmt: skip
+        shown = MediaAssetOut.model_validate(row)
+        await usage.settle(session, finished=[asset_id])
+    return shown
 
 
 @router.get("/media/{asset_id}", operation_id="getMedia", dependencies=READ, responses=list_problem_responses(404))
@@ -287,7 +296,7 @@ async def get_media(asset_id: UUID, session: SessionDep) -> MediaAssetOut:
 async def download_media(asset_id: UUID, session: SessionDep, settings: SettingsDep) -> Response:
     """Read the bytes of a file of yours."""
     row = await media.get_asset(session, asset_id)
-    store = open_store(settings.storage_url, settings.storage)
+    store = await tenant_store(row.tenant_id, settings, session=session)
     content = await store.read(row.storage_key, max_bytes=settings.api.max_upload_bytes)
     # never run as a page, whatever it holds
     headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
@@ -301,4 +310,5 @@ async def download_media(asset_id: UUID, session: SessionDep, settings: Settings
 async def delete_media(asset_id: UUID, session: SessionDep, settings: SettingsDep) -> None:
     """Delete a file that nothing shows."""
     key = await media.delete_asset(session, asset_id)
-    await open_store(settings.storage_url, settings.storage).delete(key)
+    store = await tenant_store(session.info[BOUND_TO].tenant_id, settings, session=session)
+    await store.delete(key)

@@ -1,7 +1,8 @@
 """Runs of suites: starting one, its scores for whoever measures, its words for whoever asked.
 
-Scores hold no words, so evaluators and administrators read them all. Answers are joined under row-level security. A
-report is made anew for each reader: what is kept in the object store can't ask who reads it.
+Scores hold no words, so evaluators and administrators read them all. Answers are joined under row-level security, and
+an evaluator reads them as whoever asked. A report is made anew for each reader: what is kept in the object store can't
+ask who reads it.
 """
 
 import asyncio
@@ -29,8 +30,10 @@ from api.schemas.evaluations import (
     EvaluationOut,
     ForecastOut,
     IntervalOut,
+    LatencyChangeOut,
     Rule,
     RunStatus,
+    SpreadOut,
     StartedOut,
     SuiteName,
     SuiteOut,
@@ -42,13 +45,24 @@ from core.errors import Invalid
 from core.settings import ModelSettings
 from db.models import Dataset, Experiment
 from db.session import Principal, tenant_session
+from domain.prices import load_prices
 from evaluation.compare import UnusableRule, find_flaky, list_unjudged, parse_rule, summarize
 from evaluation.forecast import SuiteForecast, forecast_suite, get_version
 from evaluation.judge import NoJudge, RagasJudge
 from evaluation.publish import make_report, render
 from evaluation.records import CaseResult
 from evaluation.report import ReportInput
-from evaluation.runs import RunRow, get_run, load_visible_results, select_datasets, select_results, select_runs
+from evaluation.runs import (
+    RunRow,
+    get_run,
+    load_visible_results,
+    read_results,
+    record_results_read,
+    select_datasets,
+    select_results,
+    select_runs,
+)
+from evaluation.spread import measure_spread
 from rag.answer import Assistant
 
 router = APIRouter(
@@ -157,6 +171,13 @@ async def get_evaluation(evaluation_id: UUID, principal: PrincipalDep) -> Evalua
     return await _work_out(_summarize, run, results)
 
 
+@router.get("/{evaluation_id}/spread", operation_id="readEvaluationSpread", responses=list_problem_responses(404))
+async def read_spread(evaluation_id: UUID, principal: PrincipalDep) -> SpreadOut:
+    """Read how a run's scores are spread: a histogram a metric, quality against cost and time, times by stage."""
+    _, results = await _load(principal, evaluation_id)
+    return SpreadOut.model_validate(await _work_out(measure_spread, results))
+
+
 @router.get("/{evaluation_id}/cases", operation_id="listEvaluationCases", responses=list_problem_responses(404))
 async def list_cases(
     *,
@@ -173,7 +194,9 @@ async def list_cases(
     rows, more = await fetch_page(session, query, order=order, limit=limit, cursor=cursor, descending=False)
     if not rows:
         await get_run(session, evaluation_id)
-    return Page(items=[show_case(row) for row in rows], next_cursor=more)
+    results = await read_results(session, rows)
+    await record_results_read(session, results, evaluation_id)
+    return Page(items=[show_case(row, one) for row, one in zip(rows, results, strict=True)], next_cursor=more)
 
 
 @router.get(
@@ -190,8 +213,10 @@ async def compare_evaluation(
     return ComparisonOut(
         baseline_id=baseline or run.baseline_id or evaluation_id,
         changes=[ChangeOut.model_validate(one) for one in found.changes],
-        regressions=[CaseChangeOut.model_validate(one) for one in found.regressions], missing=list(found.missing),
+        regressions=[CaseChangeOut.model_validate(one) for one in found.regressions],
+        improvements=[CaseChangeOut.model_validate(one) for one in found.improvements], missing=list(found.missing),
         added=list(found.added), flaky=list(found.flaky), broken=list(report.broken),
+        latencies=[LatencyChangeOut.model_validate(one) for one in found.latencies],
     )  # fmt: skip
 
 
@@ -226,7 +251,7 @@ async def _forecast(
         if (asked.judge or version.settings.get("judge")) == "ragas":
             if assistant.embedder is None:
                 raise NoJudge
-            judge = RagasJudge(judging, assistant.embedder)
+            judge = RagasJudge(judging, assistant.embedder, prices=await load_prices(session))
         return await forecast_suite(
             session, version, model=assistant.model, judge=judge, repeats=asked.repeats, limit=asked.limit,
             budget_usd=None if asked.budget_usd is None else Decimal(str(asked.budget_usd)),
@@ -248,6 +273,8 @@ async def _compare(
     if (chosen := baseline_id or run.baseline_id) is not None:
         other, before = await _load(principal, chosen)
         _require_same(run.suite, other)
+    async with tenant_session(principal) as session:  # before a word of either leaves
+        await record_results_read(session, [*results, *before], run.id, chosen)
     held = run.settings.get("fail_on") or () if rules is None else rules
     return run, await _work_out(partial(make_report, run, results, baseline=before, rules=held))
 

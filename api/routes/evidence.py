@@ -1,7 +1,7 @@
 """Evidence: claims with their quotes, patterns with their claims, what there is of a client, and packs."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, status
@@ -30,7 +30,8 @@ from db.models import EvidencePack
 from db.session import Principal
 from domain import evidence
 from domain.evidence import CommitmentState
-from domain.packs import PackCoverage, PackUnusable, PackView, get_pack, make_pack, select_packs
+from domain.packs import PackCoverage, PackUnusable, PackView, get_pack, make_pack, record_pack_read, select_packs
+from domain.reading import list_evidence_read, record_reading
 from rag.answer import Assistant
 from rag.evidence import gather_evidence
 from rag.passages import Retrieval, Scope
@@ -42,6 +43,9 @@ from rag.understand_topic import list_topic_words
 router = APIRouter(prefix="/v1", tags=["evidence"], dependencies=[needs("search")])
 
 ClientQuery = Annotated[UUID | None, Query(alias="client", description="only of this client")]
+VisibilityQuery = Annotated[
+    Literal["client_visible", "coach_only"] | None, Query(description="only what may be shown to these")
+]
 
 
 @router.get("/claims", operation_id="listClaims", responses=list_problem_responses())
@@ -51,6 +55,7 @@ async def list_claims(
     client_id: ClientQuery = None,
     claim_type: Annotated[ClaimType | None, Query(alias="type", description="only of this type")] = None,
     claim_status: Annotated[ClaimStatus | None, Query(alias="status", description="only with this status")] = None,
+    visibility: VisibilityQuery = None,
     held_from: Annotated[AwareDatetime | None, Query(alias="from", description="said then or later")] = None,
     held_until: Annotated[AwareDatetime | None, Query(alias="until", description="said before then")] = None,
     limit: LimitQuery = 50,
@@ -58,9 +63,10 @@ async def list_claims(
 ) -> Page[ClaimOut]:
     """List claims with their quotes, the latest said first: a client's own, those of a coach's clients."""
     found = await evidence.list_claims(
-        session, client_id=client_id, claim_type=claim_type, status=claim_status, held_from=held_from,
-        held_until=held_until, limit=limit + 1, before=read_cursor(cursor, PLACE),
+        session, client_id=client_id, claim_type=claim_type, status=claim_status, visibility=visibility,
+        held_from=held_from, held_until=held_until, limit=limit + 1, before=read_cursor(cursor, PLACE),
     )  # fmt: skip
+    await record_reading(session, "evidence_read", list_evidence_read(found[:limit]))
     more = write_cursor((found[limit - 1].moment, found[limit - 1].id)) if len(found) > limit else None
     return Page(items=[ClaimOut.model_validate(one) for one in found[:limit]], next_cursor=more)
 
@@ -68,7 +74,9 @@ async def list_claims(
 @router.get("/claims/{claim_id}", operation_id="getClaim", responses=list_problem_responses(404))
 async def get_claim(claim_id: UUID, session: SessionDep) -> ClaimOut:
     """Read a claim with its quotes, word for word, and where each stands."""
-    return ClaimOut.model_validate(await evidence.get_claim(session, claim_id))
+    claim = await evidence.get_claim(session, claim_id)
+    await record_reading(session, "evidence_read", list_evidence_read([claim]), entity=("claim", claim.id))
+    return ClaimOut.model_validate(claim)
 
 
 @router.get("/patterns", operation_id="listPatterns", responses=list_problem_responses())
@@ -84,6 +92,7 @@ async def list_patterns(
     found = await evidence.list_patterns(
         session, client_id=client_id, kind=kind, limit=limit + 1, before=read_cursor(cursor, PLACE)
     )
+    await record_reading(session, "evidence_read", list_evidence_read(patterns=found[:limit]))
     more = write_cursor((found[limit - 1].moment, found[limit - 1].id)) if len(found) > limit else None
     return Page(items=[PatternOut.model_validate(one) for one in found[:limit]], next_cursor=more)
 
@@ -91,7 +100,10 @@ async def list_patterns(
 @router.get("/patterns/{pattern_id}", operation_id="getPattern", responses=list_problem_responses(404))
 async def get_pattern(pattern_id: UUID, session: SessionDep) -> PatternDetailOut:
     """Read a pattern with all under it: its claims, for and against, and their quotes."""
-    return show_pattern(await evidence.get_pattern(session, pattern_id))
+    found = await evidence.get_pattern(session, pattern_id)
+    read = list_evidence_read((one.claim for one in found.claims), [found.pattern])
+    await record_reading(session, "evidence_read", read, entity=("pattern", pattern_id))
+    return show_pattern(found)
 
 
 @router.get("/clients/{client_id}/evidence", operation_id="getClientEvidence", responses=list_problem_responses(404))
@@ -105,10 +117,16 @@ async def get_client_evidence(client_id: UUID, session: SessionDep) -> EvidenceS
     responses=list_problem_responses(404),
 )  # fmt: skip
 async def list_client_sessions(
-    client_id: UUID, session: SessionDep, limit: LimitQuery = 50, cursor: CursorQuery = None
+    client_id: UUID,
+    session: SessionDep,
+    visibility: VisibilityQuery = None,
+    limit: LimitQuery = 50,
+    cursor: CursorQuery = None,
 ) -> Page[SessionEvidenceOut]:
     """List a client's sessions, the latest first, with how much evidence stands on each."""
-    found = await evidence.list_sessions(session, client_id, limit=limit + 1, before=read_cursor(cursor, PLACE))
+    found = await evidence.list_sessions(
+        session, client_id, visibility=visibility, limit=limit + 1, before=read_cursor(cursor, PLACE)
+    )
     last = found[limit - 1] if len(found) > limit else None
     more = write_cursor((last.moment, last.transcript_id)) if last else None
     return Page(items=[SessionEvidenceOut.model_validate(one) for one in found[:limit]], next_cursor=more)
@@ -120,14 +138,18 @@ async def list_client_sessions(
 async def list_commitments(
     client_id: UUID,
     session: SessionDep,
+    *,
     state: Annotated[CommitmentState | None, Query(description="only in this state")] = None,
+    visibility: VisibilityQuery = None,
     limit: LimitQuery = 50,
     cursor: CursorQuery = None,
 ) -> Page[CommitmentOut]:
     """List what a client committed to, the latest first: when it is due, and the words that say what became of it."""
     found = await evidence.list_commitments(
-        session, client_id, state=state, limit=limit + 1, before=read_cursor(cursor, PLACE)
+        session, client_id, state=state, visibility=visibility, limit=limit + 1, before=read_cursor(cursor, PLACE)
     )
+    shown = (claim for one in found[:limit] for claim in (one.claim, one.settled_by) if claim is not None)
+    await record_reading(session, "evidence_read", list_evidence_read(shown))
     last = found[limit - 1].claim if len(found) > limit else None
     more = write_cursor((last.moment, last.id)) if last else None
     return Page(items=[CommitmentOut.model_validate(one) for one in found[:limit]], next_cursor=more)
@@ -156,13 +178,16 @@ async def post_pack(body: PackIn, principal: PrincipalDep, session: SessionDep, 
         made = await make_pack(session, client_id=body.client_id)
     else:
         made = await _pack_question(session, principal, assistant, body.question, body.client_id)
+    await record_pack_read(session, made)
     return PackOut.model_validate(made)
 
 
 @router.get("/evidence-packs/{pack_id}", operation_id="getEvidencePack", responses=list_problem_responses(404))
 async def read_pack(pack_id: UUID, session: SessionDep) -> PackOut:
     """Read one of your packs as you may see it now: what is gone or no longer yours to see is counted, not shown."""
-    return PackOut.model_validate(await get_pack(session, pack_id))
+    found = await get_pack(session, pack_id)
+    await record_pack_read(session, found)
+    return PackOut.model_validate(found)
 
 
 async def _pack_question(

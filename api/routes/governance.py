@@ -5,15 +5,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
-from sqlalchemy import select
 
 from api.deps import SessionDep, needs, needs_role
 from api.errors import list_problem_responses
 from api.pagination import CursorQuery, LimitQuery, Page, fetch_page
 from api.schemas.governance import AuditEntryOut, ChainFaultOut, ChainOut
-from db.models import AuditLog
 from domain.audit_chain import check_chain
+from domain.audit_entries import Filters, describe_filters, link_for_reader, select_entries
 from domain.governance import Severity, record_event
+from domain.reading import Kind
 
 MOST_CHECKED = 20_000
 """Entries one request recomputes at most, within a second; `regenesis db check` reads all."""
@@ -34,30 +34,30 @@ async def list_audit_entries(
     entity_type: WordQuery = None,
     entity_id: UUID | None = None,
     severity: Severity | None = None,
+    read_kind: Annotated[
+        Kind | None, Query(description="only readings of this kind of thing; a passage is found by its source")
+    ] = None,
+    read_id: Annotated[UUID | None, Query(description="only readings of the thing of this id")] = None,
+    client_id: Annotated[UUID | None, Query(description="only readings of words about this client")] = None,
     since: FromQuery = None,
     until: UntilQuery = None,
     limit: LimitQuery = 50,
     cursor: CursorQuery = None,
 ) -> Page[AuditEntryOut]:
-    """List what was done in the organisation, the newest first; reading it is noted as well."""
-    conditions = {
-        "action": AuditLog.action == action if action else None,
-        "actor_id": AuditLog.actor_id == actor_id if actor_id else None,
-        "entity_type": AuditLog.entity_type == entity_type if entity_type else None,
-        "entity_id": AuditLog.entity_id == entity_id if entity_id else None,
-        "severity": AuditLog.severity == severity if severity else None,
-        "from": AuditLog.occurred_at >= since if since else None,
-        "until": AuditLog.occurred_at < until if until else None,
-    }
-    asked = {name: condition for name, condition in conditions.items() if condition is not None}
-    rows, more = await fetch_page(
-        session, select(AuditLog).where(*asked.values()), order=(AuditLog.sequence,), limit=limit, cursor=cursor
-    )
-    await record_event(
-        session, action="audit_log_read", entity_type="audit_log",
-        # Whom one looked for is an id; what one typed may be a name.
-        metadata={"filters": list(asked), "actor_id": actor_id, "entity_id": entity_id, "entries": len(rows)},
+    """List what was done in the organisation, the newest first, who read whose words too; reading it is noted as well.
+
+    `read_kind` with `read_id` asks who read a thing, `client_id` who read anything about a client.
+    """
+    filters = Filters(
+        action=action, actor_id=actor_id, entity_type=entity_type, entity_id=entity_id, severity=severity,
+        since=since, until=until, read_kind=read_kind, read_id=read_id, client_id=client_id,
     )  # fmt: skip
+    query, order = select_entries(filters)
+    await link_for_reader(session)
+    rows, more = await fetch_page(session, query, order=(order,), limit=limit, cursor=cursor)
+    await record_event(
+        session, action="audit_log_read", entity_type="audit_log", metadata=describe_filters(filters, len(rows))
+    )
     return Page(items=[AuditEntryOut.model_validate(row[0]) for row in rows], next_cursor=more)
 
 
@@ -72,5 +72,6 @@ async def check_audit_chain(session: SessionDep) -> ChainOut:
     )  # fmt: skip
     fault = None if state.fault is None else ChainFaultOut.model_validate(state.fault)
     return ChainOut(
-        length=state.length, hash=state.hash.hex(), checked=state.checked, verified=fault is None, fault=fault
-    )
+        length=state.length, hash=state.hash.hex(), checked=state.checked, dropped_until=state.dropped_until,
+        verified=fault is None, fault=fault,
+    )  # fmt: skip

@@ -81,7 +81,8 @@ async def _check(name: str, ask: Callable[[], Awaitable[str]], *, required: bool
 
 
 @cache
-def _newest_revision() -> str | None:
+def find_newest_revision() -> str | None:
+    """Return the revision this program was made for; the first call reads every migration, for a second or more."""
     from alembic.script import ScriptDirectory  # only the check needs it
 
     return ScriptDirectory(str(Path(db.__file__).parent / "migrations")).get_current_head()
@@ -94,9 +95,10 @@ class WrongRevision(Unavailable):
 async def _check_database() -> str:
     async with unbound_session() as session:
         revision = await session.scalar(text("SELECT version_num FROM public.alembic_version"))
-    if revision != _newest_revision():
+    newest = await asyncio.to_thread(find_newest_revision)  # the first time it reads every migration
+    if revision != newest:
         raise WrongRevision(
-            f"The database is at revision {revision}, this program at {_newest_revision()}; run `regenesis db migrate`."
+            f"The database is at revision {revision}, this program at {newest}; run `regenesis db migrate`."
         )
     return f"at revision {revision}"
 

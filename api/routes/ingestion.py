@@ -25,11 +25,14 @@ from api.schemas.ingestion import (
 )
 from core.errors import Forbidden, Invalid, NotFound
 from core.settings import Settings
-from core.storage import check_key, open_store
-from db.models import DataSource, IngestedObject, IngestionAttempt, User
+from core.storage import check_key
+from db.models import DataSource, IngestedObject, IngestionAttempt
 from db.session import Principal, tenant_session
+from domain import quotas
 from domain.chat import KeyReused
 from domain.ingestion import ensure_source
+from domain.objects import tenant_store
+from domain.readers import find_person
 
 router = APIRouter(prefix="/v1/ingestions", tags=["ingestion"], dependencies=[needs("ingest")])
 
@@ -43,10 +46,6 @@ class IngestionNotFound(NotFound):
 
 class UploadForbidden(Forbidden):
     """Only coaches and administrators add material; ask one of them."""
-
-
-class PersonUnknown(Invalid):
-    """Nobody you work with has this e-mail address; check it."""
 
 
 class UploadTooLarge(Invalid):
@@ -66,7 +65,8 @@ class _Upload:
 
 
 @router.post(
-    "", status_code=status.HTTP_202_ACCEPTED, operation_id="createIngestion", responses=list_problem_responses(409, 413)
+    "", status_code=status.HTTP_202_ACCEPTED, operation_id="createIngestion",
+    responses=list_problem_responses(409, 413, 429),
 )  # fmt: skip
 async def create_ingestion(
     form: Annotated[UploadForm, Form(media_type="multipart/form-data")],
@@ -81,11 +81,14 @@ async def create_ingestion(
     async with tenant_session(principal) as session:
         upload = await _check_upload(session, principal, form, settings)
     upload_id = uuid5(principal.user_id, f"upload:{key}") if principal.user_id and key else uuid4()
+    object_id = uuid5(upload_id, "object")
+    await _reserve(principal, object_id, upload)
     source = await _store(settings, principal.tenant_id, upload_id, upload)
     async with tenant_session(principal.as_system(), asked_by=principal) as session:
-        object_id = await _record(session, source, upload)
+        object_id = await _record(session, source, upload, object_id, f"{_folder(principal.tenant_id, upload_id)}/")
     run_id = await start_flow(settings, INGEST, _describe(principal, source), key=f"upload-{upload_id}")
-    async with tenant_session(principal) as session:
+    # An administrator may add what coaches alone read: what becomes of it they see no more, what they sent they know.
+    async with tenant_session(principal.as_system(), asked_by=principal) as session:
         return await _show(session, object_id, flow_run_id=run_id)
 
 
@@ -158,35 +161,36 @@ async def _check_upload(session: AsyncSession, principal: Principal, form: Uploa
         )
     if principal.role == "coach" and form.visibility == "admin_aggregate":
         raise UploadForbidden("Only administrators add aggregates; choose coach_only or client_visible.")
-    client = await _find_person(session, form.client, "client")
-    coach = await _find_person(session, form.coach, "coach")
+    client = await find_person(session, form.client, "client")
+    coach = await find_person(session, form.coach, "coach")
     if principal.role == "coach":
         if coach is not None and coach[0] != principal.user_id:
             raise UploadForbidden("A coach adds material in their own name; leave coach out.")
-        coach = await _find_person(session, None, "coach", user_id=principal.user_id)
+        coach = await find_person(session, None, "coach", user_id=principal.user_id)
     said = form.model_dump(mode="json", exclude_none=True, exclude={"file", "client", "coach"})
     said |= {"key": name, "visibility": form.visibility or "coach_only"}
     said |= {role: person[1] for role, person in (("client", client), ("coach", coach)) if person}
     return _Upload(name, content, said, said["visibility"], client[0] if client else None, coach[0] if coach else None)
 
 
-async def _find_person(
-    session: AsyncSession, email: str | None, role: str, *, user_id: UUID | None = None
-) -> tuple[UUID, str] | None:
-    if email is None and user_id is None:
-        return None
-    query = select(User.id, User.email).where(User.role == role)
-    query = query.where(User.id == user_id) if email is None else query.where(User.email == email.strip().lower())
-    row = (await session.execute(query)).one_or_none()
-    if row is None:
-        raise PersonUnknown(f"No {role} you work with has the e-mail address {email!r}; check it.")
-    return row[0], row[1]
+async def _reserve(principal: Principal, object_id: UUID, upload: _Upload) -> None:
+    """Set a turn and the file's bytes aside before any is written; raises `IngestionsUsedUp`, `StorageFull`."""
+    async with tenant_session(principal.as_system(), asked_by=principal) as session:
+        if await session.scalar(select(IngestedObject.id).where(IngestedObject.id == object_id)) is not None:
+            return  # sent again
+        refused = await quotas.reserve_objects(session, {object_id: len(upload.content)}, lapse=quotas.UPLOAD_LAPSE)
+    if refused:
+        raise refused[object_id]
+
+
+def _folder(tenant_id: UUID, upload_id: UUID) -> str:
+    return f"tenants/{tenant_id}/uploads/{upload_id}"
 
 
 async def _store(settings: Settings, tenant_id: UUID, upload_id: UUID, upload: _Upload) -> str:
     """Write the file and what is said about it into the object store; return the address they are listed at."""
-    store = open_store(settings.storage_url, settings.storage)
-    folder = f"tenants/{tenant_id}/uploads/{upload_id}"
+    store = await tenant_store(tenant_id, settings)
+    folder = _folder(tenant_id, upload_id)
     manifest = json.dumps(upload.said, ensure_ascii=False).encode() + b"\n"
     key = f"{folder}/{upload.name}"
     if await store.find(f"{folder}/manifest.jsonl") is not None:
@@ -199,19 +203,21 @@ async def _store(settings: Settings, tenant_id: UUID, upload_id: UUID, upload: _
     return f"{store.url}/{folder}"
 
 
-async def _record(session: AsyncSession, source: str, upload: _Upload) -> UUID:
-    """Remember the object, readable from now on by those who will read what comes of it."""
+async def _record(session: AsyncSession, source: str, upload: _Upload, object_id: UUID, folder: str) -> UUID:
+    """Remember the object, readable from now on by those who will read what comes of it; its bytes count as stored."""
     source_id = await ensure_source(session, source)
     tenant_id = await session.scalar(select(DataSource.tenant_id).where(DataSource.id == source_id))
     await session.execute(
         insert(IngestedObject)
         .values(
-            tenant_id=tenant_id, data_source_id=source_id, key=upload.name, size_bytes=len(upload.content),
+            tenant_id=tenant_id, id=object_id, data_source_id=source_id, key=upload.name,
+            size_bytes=len(upload.content), storage_key=folder + upload.name,
             title=upload.said.get("title"), kind=upload.said.get("kind"), visibility=upload.visibility,
             client_id=upload.client_id, coach_id=upload.coach_id,
         )
         .on_conflict_do_nothing()
     )  # fmt: skip
+    await quotas.hand_over_upload(session, object_id)
     found = await session.scalar(
         select(IngestedObject.id).where(IngestedObject.data_source_id == source_id, IngestedObject.key == upload.name)
     )

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from api.deps import SessionDep, needs, needs_role
 from api.errors import list_problem_responses
 from api.pagination import CursorQuery, LimitQuery, Page, fetch_page
+from api.routes.evidence import VisibilityQuery
 from api.schemas.evidence import ClaimOut, PatternOut
 from api.schemas.insights import (
     AcceptIn,
@@ -21,6 +22,8 @@ from api.schemas.insights import (
 )
 from db.models import Insight, InsightReview
 from domain import insights
+from domain.insights import list_insights_read
+from domain.reading import list_evidence_read, record_reading
 
 router = APIRouter(prefix="/v1/insights", tags=["insights"])
 
@@ -35,13 +38,15 @@ async def list_insights(
     session: SessionDep,
     client_id: Annotated[UUID | None, Query(alias="client", description="only of this client")] = None,
     insight_status: Annotated[InsightStatus | None, Query(alias="status", description="only with this status")] = None,
+    visibility: VisibilityQuery = None,
     limit: LimitQuery = 50,
     cursor: CursorQuery = None,
 ) -> Page[InsightOut]:
     """List insights, the newest first: a coach's clients', or as client those accepted and shared with you."""
-    query = insights.select_insights(client_id, insight_status)
+    query = insights.select_insights(client_id, insight_status, visibility)
     order = (Insight.created_at, Insight.id)
     rows, more = await fetch_page(session, query, order=order, limit=limit, cursor=cursor)
+    await record_reading(session, "insight_read", list_insights_read(row[0] for row in rows))
     return Page(items=[InsightOut.model_validate(row[0]) for row in rows], next_cursor=more)
 
 
@@ -49,6 +54,10 @@ async def list_insights(
 async def get_insight(insight_id: UUID, session: SessionDep) -> InsightDetailOut:
     """Read an insight with the patterns, claims and quotes it stands on."""
     found = await insights.get_insight(session, insight_id)
+    read = list_evidence_read(found.claims, found.patterns)
+    await record_reading(
+        session, "insight_read", list_insights_read([found.insight]), read, entity=("insight", insight_id)
+    )
     return InsightDetailOut(
         **InsightOut.model_validate(found.insight).model_dump(),
         patterns=[PatternOut.model_validate(one) for one in found.patterns],
@@ -87,9 +96,12 @@ async def list_reviews(
     insight_id: UUID, session: SessionDep, limit: LimitQuery = 50, cursor: CursorQuery = None
 ) -> Page[InsightReviewOut]:
     """List the verdicts and edits of an insight, the newest first; only coaches of its client see them."""
-    if await session.scalar(select(Insight.id).where(Insight.id == insight_id)) is None:
+    insight = await session.scalar(select(Insight).where(Insight.id == insight_id))
+    if insight is None:
         raise insights.InsightNotFound
     order = (InsightReview.created_at, InsightReview.id)
     query = insights.select_reviews(insight_id)
     rows, more = await fetch_page(session, query, order=order, limit=limit, cursor=cursor)
+    if rows:
+        await record_reading(session, "insight_read", list_insights_read([insight]), entity=("insight", insight_id))
     return Page(items=[InsightReviewOut.model_validate(row[0]) for row in rows], next_cursor=more)

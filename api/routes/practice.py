@@ -29,6 +29,7 @@ from db.violations import refusing
 from domain.booking import CoachingSessionNotFound, book_session, cancel_session, reschedule_session
 from domain.coaching import end_engagement_by_id, start_engagement
 from domain.practice import complete_session, find_meeting_password, set_meeting, take_step
+from domain.reading import Read, record_reading
 from domain.roles import PersonNotFound
 
 router = APIRouter(prefix="/v1", tags=["practice"])
@@ -114,6 +115,8 @@ async def list_sessions(  # noqa: PLR0917  # FastAPI passes them by name
     if client is not None:
         query = query.where(c.client_id == client)
     rows, following = await fetch_page(session, query, order=(c.scheduled_at, c.id), limit=limit, cursor=cursor)
+    read: Read = {"coaching_session": [row[0].id for row in rows], "client": [row[0].client_id for row in rows]}
+    await record_reading(session, "session_read", read)
     return Page(items=[SessionOut.model_validate(row[0]) for row in rows], next_cursor=following)
 
 
@@ -148,6 +151,8 @@ async def get_session(session_id: UUID, principal: PrincipalDep, session: Sessio
     found = await session.scalar(select(CoachingSession).where(CoachingSession.id == session_id))
     if found is None:
         raise CoachingSessionNotFound
+    read: Read = {"coaching_session": [found.id], "client": [found.client_id]}
+    await record_reading(session, "session_read", read, entity=("coaching_session", found.id))
     shown = SessionDetail.model_validate(SessionOut.model_validate(found).model_dump())
     if principal.user_id not in (found.client_id, found.coach_id):
         return shown

@@ -10,7 +10,7 @@ from api.errors import list_problem_responses
 from api.pagination import CursorQuery, LimitQuery, Page, fetch_page
 from api.schemas.evaluations import ConfirmIn, ProposalDetailOut, ProposalOut, RejectProposalIn, show_proposal
 from db.models import CaseProposal
-from evaluation.proposals import Origin, Status, confirm_proposal, get_proposal, reject_proposal, select_proposals
+from evaluation.proposals import Origin, Status, confirm_proposal, read_proposal, reject_proposal, select_proposals
 
 router = APIRouter(prefix="/v1/evaluations/proposals", tags=["evaluations"])
 
@@ -37,9 +37,9 @@ async def list_proposals(
 @router.get(
     "/{proposal_id}", operation_id="getCaseProposal", dependencies=READ, responses=list_problem_responses(404)
 )  # fmt: skip
-async def read_proposal(proposal_id: UUID, session: SessionDep) -> ProposalDetailOut:
+async def get_case_proposal(proposal_id: UUID, session: SessionDep) -> ProposalDetailOut:
     """Read one of your proposals with its answer as you may see it now."""
-    return show_proposal(await get_proposal(session, proposal_id))
+    return show_proposal(await read_proposal(session, proposal_id))
 
 
 @router.post(

@@ -22,6 +22,7 @@ from api.schemas.practice import (
 )
 from db.models import SessionAttendance, SessionFeedback, SessionNote
 from domain.practice import NoteKind, NoteNotFound, add_tasks, mark_task, record_attendance, write_note
+from domain.reading import Read, record_reading
 from domain.reviews import FeedbackNotFound, give_feedback, set_public
 
 router = APIRouter(prefix="/v1/sessions/{session_id}", tags=["practice"])
@@ -38,6 +39,11 @@ async def list_notes(
     n = SessionNote
     query = select(n).where(n.session_id == session_id)
     rows, following = await fetch_page(session, query, order=(n.created_at, n.id), limit=limit, cursor=cursor)
+    read: Read = {
+        "session_note": [row[0].id for row in rows], "client": [row[0].client_id for row in rows],
+        "coaching_session": [row[0].session_id for row in rows],
+    }  # fmt: skip
+    await record_reading(session, "note_read", read, entity=("coaching_session", session_id))
     return Page(items=[NoteOut.model_validate(row[0]) for row in rows], next_cursor=following)
 
 
@@ -121,6 +127,8 @@ async def get_feedback(session_id: UUID, session: SessionDep) -> FeedbackOut:
     found = await session.scalar(select(SessionFeedback).where(SessionFeedback.session_id == session_id))
     if found is None:
         raise FeedbackNotFound("There is no feedback on this session that you may see; its client can give it.")
+    read: Read = {"session_feedback": [found.id], "coaching_session": [session_id], "client": [found.client_id]}
+    await record_reading(session, "feedback_read", read, entity=("session_feedback", found.id))
     return FeedbackOut.model_validate(found)
 
 

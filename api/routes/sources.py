@@ -12,6 +12,7 @@ from api.pagination import BadCursor, CursorQuery, LimitQuery
 from api.schemas.sources import DocumentOut, SegmentOut, TranscriptOut
 from core.errors import NotFound
 from db.models import Document, Transcript, TranscriptSegment
+from domain.reading import Read, record_reading
 
 router = APIRouter(prefix="/v1", tags=["sources"], dependencies=[needs("search")])
 
@@ -44,6 +45,10 @@ async def get_transcript(
         .limit(limit)
     )
     shown = [SegmentOut.model_validate(segment) for segment in segments]
+    read: Read = {
+        "transcript": [row.id], "client": [row.client_id], "coaching_session": [row.coaching_session_id],
+    }  # fmt: skip
+    await record_reading(session, "transcript_read", read, entity=("transcript", row.id))
     following = shown[-1].segment_index + 1 if shown else row.segment_count
     return TranscriptOut(
         id=row.id, title=row.title, format=row.format, held_at=row.held_at, duration_s=row.duration_s,
@@ -65,4 +70,6 @@ async def get_document(document_id: UUID, session: SessionDep) -> DocumentOut:
     row = await session.scalar(select(Document).where(Document.id == document_id))
     if row is None:
         raise DocumentNotFound
+    read: Read = {"document": [row.id], "client": [row.client_id]}
+    await record_reading(session, "document_read", read, entity=("document", row.id))
     return DocumentOut.model_validate(row)

@@ -34,7 +34,7 @@ class ProgramFiguresOut(BaseModel):
 
 
 class CoachingMonthOut(BaseModel):
-    """One month of coaching; averages of fewer than five clients are null."""
+    """One month of coaching; an average of what fewer than five clients did or said is null."""
 
     month: date
     sessions_completed: int

@@ -13,7 +13,9 @@ from api.schemas.chat import MessageOut, show_message
 from api.schemas.text import CleanText
 from api.schemas.users import Stored, Strict
 from evaluation.proposals import MOST_QUESTIONS, ProposalView
-from evaluation.runs import HIDDEN, read_result
+from evaluation.records import CaseResult
+from evaluation.runs import HIDDEN
+from evaluation.spread import BINS, MOST_POINTS
 
 RunStatus = Literal["running", "completed", "interrupted", "over_budget", "failed"]
 SuiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}(@[1-9][0-9]{0,8})?$")]
@@ -38,6 +40,7 @@ class EvaluationOut(Stored):
     budget_usd: Decimal | None
     forecast_usd: Decimal | None
     cost_usd: Decimal | None
+    judge: str | None = Field(description="the model that judged; null: none did")
     baseline_id: UUID | None = Field(description="the run it was held against")
     flow_run_id: UUID | None
 
@@ -88,7 +91,10 @@ class CaseResultOut(Stored):
     scores: dict[str, float | None] = Field(description="null where the metric has nothing to say, or was not judged")
     not_judged: dict[str, str] = Field(description="why the judge gave no score, by metric; it counts as worst")
     cost_usd: Decimal | None
-    readable: bool = Field(description="whether you may read the answer: whoever the case was asked as may")
+    readable: bool = Field(
+        description="whether you may read the answer: whoever it was asked as may, and as them an evaluator where the "
+        "clients it is about agree"
+    )
     question: str | None
     answer: str | None
     contexts: list[str] = Field(description="the passages it could read, the best first")
@@ -106,12 +112,15 @@ class ChangeOut(Stored):
     before: float
     after: float
     difference: IntervalOut
+    chance: float = Field(
+        description="p: how often chance alone changes any metric of the slice as clearly, those of quality together"
+    )
     worse: bool
     better: bool
 
 
 class CaseChangeOut(Stored):
-    """A case that got worse, with its words where you may read them."""
+    """A case that changed, with its words where you may read them."""
 
     case_id: str
     metric: str
@@ -120,6 +129,46 @@ class CaseChangeOut(Stored):
     user_input: str
     answer_before: str
     answer_after: str
+    judge_error: str | None = Field(description="why a case that was judged before has no judgement now")
+
+
+class LatencyOut(Stored):
+    """The time of one stage in milliseconds: its median and its 95th percentile."""
+
+    metric: str
+    p50: IntervalOut
+    p95: IntervalOut
+
+
+class LatencyChangeOut(Stored):
+    """The time of one stage in two runs, over the answers of both; another machine is a change too."""
+
+    metric: str
+    p50_before: float
+    p50_after: float
+    p50_difference: IntervalOut
+    p95_before: float
+    p95_after: float
+    p95_difference: IntervalOut
+
+
+class AnswerPointOut(Stored):
+    """One answer: how good it was, from 0 to 1, and what it took."""
+
+    case_id: str
+    repeat: int
+    quality: float = Field(description="mean of its quality metrics, those where less is better turned round")
+    total_ms: float | None
+    cost_usd: float | None
+
+
+class SpreadOut(Stored):
+    """How a run's scores are spread over its answers."""
+
+    distributions: dict[str, list[int]] = Field(description=f"how many in each of {BINS} steps from 0 to 1, by metric")
+    points: list[AnswerPointOut] = Field(description=f"up to {MOST_POINTS:,}")
+    latencies: list[LatencyOut]
+    slices: dict[str, int] = Field(description="cases in each slice")
 
 
 class ComparisonOut(Stored):
@@ -128,6 +177,8 @@ class ComparisonOut(Stored):
     baseline_id: UUID
     changes: list[ChangeOut]
     regressions: list[CaseChangeOut] = Field(description="the largest falls first")
+    improvements: list[CaseChangeOut] = Field(description="cases that only got better, the largest rises first")
+    latencies: list[LatencyChangeOut]
     missing: list[str] = Field(description="cases of the baseline without a result, which count as worst")
     added: list[str]
     flaky: list[str]
@@ -239,13 +290,12 @@ def show_suite(row: Row[Any]) -> SuiteOut:
     )  # fmt: skip
 
 
-def show_case(row: Row[Any]) -> CaseResultOut:
-    """Return one of a run's results for the wire."""
-    one = read_result(row)
+def show_case(row: Row[Any], one: CaseResult) -> CaseResultOut:
+    """Return one of a run's results, and the row it was read from, for the wire."""
     response = one.response
     return CaseResultOut(
         case_id=one.case_id, repeat=one.repeat, status=row.status, slices=dict(one.groups), scores=dict(one.scores),
-        not_judged=dict(one.judge_errors), cost_usd=row.answer_usd, readable=row.RagEvaluation is not None,
+        not_judged=dict(one.judge_errors), cost_usd=row.answer_usd, readable=bool(response or one.error),
         question=one.user_input or None, answer=response.text if response else None,
         contexts=list(response.contexts) if response else [],
         citations=[CitedOut.model_validate(cited) for cited in response.citations] if response else [],

@@ -134,6 +134,7 @@ class SessionEvidenceOut(Stored):
     claims: int
     quotes: int
     commitments: int
+    visibility: str
 
 
 class EvidenceSummaryOut(Stored):
@@ -190,7 +191,7 @@ class PackOut(Stored):
     question: str | None
     content_hash: str = Field(description="SHA-256 of the content as it was stored")
     created_at: datetime
-    coverage: PackCoverageOut
+    coverage: PackCoverageOut | None = Field(description="null where it was shared and anything of it is withheld")
     patterns: list[PatternOut] = Field(description="their claims by id")
     claims: list[ClaimOut] = Field(description="by time, with their quotes")
     passages: list[CitationOut] = Field(description="ranges of sources the pack was asked to hold besides")

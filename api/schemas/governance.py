@@ -57,5 +57,8 @@ class ChainOut(BaseModel):
     length: int = Field(description="entries there are")
     hash: str = Field(description="the last entry's hash, in hexadecimal; keep it elsewhere to prove the end later")
     checked: int = Field(description="newest entries recomputed just now")
+    dropped_until: int = Field(
+        description="the newest place whose entry was archived and dropped after its time; 0: all entries are there"
+    )
     verified: bool = Field(description="whether these hold")
     fault: ChainFaultOut | None

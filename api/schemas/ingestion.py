@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.text import CleanText
 
-ObjectStatus = Literal["received", "indexed", "failed", "vanished"]
+ObjectStatus = Literal["received", "indexed", "failed", "vanished", "refused", "expired"]
 
 
 class AttemptOut(BaseModel):

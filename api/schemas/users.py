@@ -13,7 +13,16 @@ from api.schemas.text import CleanText, clean_text
 RoleName = Literal["client", "coach", "admin", "executive", "compliance", "evaluator"]
 Status = Literal["active", "suspended", "deleted", "pending_verification"]
 Purpose = Literal[
-    "terms_of_service", "privacy_policy", "session_recording", "ai_assistance", "evaluation", "research", "marketing"
+    "terms_of_service",
+    "privacy_policy",
+    "session_recording",
+    "assistant",
+    "evidence",
+    "evaluation",
+    "analytics",
+    "external_model",
+    "research",
+    "marketing",
 ]
 ShortText = Annotated[CleanText, Field(max_length=100)]
 LineText = Annotated[CleanText, Field(max_length=255)]
