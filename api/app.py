@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
+from starlette.routing import BaseRoute
 
 from api.client_address import read_networks
-from api.dispatch import deliver_outbox
+from api.dispatch import deliver_outbox, link_readings
 from api.errors import Problem, install_error_handlers
 from api.limits import BodyLimit
 from api.middleware import RequestTrace
@@ -27,7 +29,9 @@ from api.routes import (
     comms,
     community,
     completions,
+    consents,
     content,
+    corrections,
     enrollments,
     evaluations,
     events,
@@ -41,12 +45,19 @@ from api.routes import (
     messages,
     partners,
     practice,
+    privacy,
+    privacy_exports,
     projects,
     proposals,
+    readers,
+    retention,
     reviews,
     search,
     session_records,
+    shares,
     sources,
+    speakers,
+    usage,
     users,
 )  # fmt: skip
 from api.schemas.chat import CitationsEvent, DeltaEvent, DoneEvent, SourcesEvent
@@ -72,7 +83,7 @@ def create_app(settings: Settings | None = None, assistant: Assistant | None = N
         configure_logging(settings.log)
         if assistant is None:
             app.state.assistant = await load_assistant(settings)
-        async with deliver_outbox(settings, app.state.assistant.embedder):
+        async with deliver_outbox(settings, app.state.assistant.embedder), link_readings(settings):
             yield
         await settle()
         await app.state.cache.close()
@@ -86,19 +97,33 @@ def create_app(settings: Settings | None = None, assistant: Assistant | None = N
     app.state.settings, app.state.assistant = settings, assistant
     app.state.cache, app.state.token_verifier = open_cache(settings.cache.url), TokenVerifier(settings.auth)
     app.state.rate_limits = RateLimits(settings)
-    for routes in (
-        completions, chat, search, coaching, sources, evidence, insights, feedback, proposals, evaluations, ingestion,
-        auth, users, practice,
-        session_records, calendars, reviews, learning, enrollments, assessments, community, messages,
-        projects, content, articles, commerce, events, partners, comms, governance, analytics, health,
-    ):  # fmt: skip
-        app.include_router(routes.router)
+    app.router.routes.extend(_list_routes())
     install_error_handlers(app)
+    if settings.api.web:
+        from api.web import mount  # the toolkit takes half a second, which a service without pages is spared
+
+        mount(app)
     app.add_middleware(BodyLimit, uploads=settings.api.max_upload_bytes)
     app.add_middleware(AddressLimit, limits=app.state.rate_limits)
     app.add_middleware(RequestTrace, trusted=read_networks(settings.api.trusted_proxies))  # added last, so outermost
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
+
+
+@cache
+def _list_routes() -> list[BaseRoute]:
+    """Return every route; FastAPI builds each at the first request, which takes a second for all, once a process."""
+    router = APIRouter()
+    for routes in (
+        completions, chat, shares, search, coaching, sources, evidence, insights, feedback, proposals, evaluations,
+        ingestion, readers, speakers, auth, users, practice,
+        session_records, calendars, reviews, learning, enrollments, assessments, community, messages,
+        projects, content, articles, commerce, events, partners, comms, consents, corrections, governance,
+        privacy, privacy_exports, retention,
+        analytics, usage, health,
+    ):  # fmt: skip
+        router.include_router(routes.router)
+    return router.routes
 
 
 async def load_assistant(settings: Settings) -> Assistant:

@@ -14,8 +14,8 @@ from core.cache import Cache
 from core.errors import Forbidden
 from core.settings import Settings
 from db.session import Principal, Role, tenant_session
-from domain.identity import KEY_PREFIX, Unauthenticated, authenticate_key
-from domain.sessions import TOKEN_PREFIX, authenticate_session
+from domain.identity import KEY_PREFIX, Credential, Unauthenticated, authenticate_key, hash_key
+from domain.sessions import TOKEN_PREFIX, authenticate_session, hash_token
 from domain.tokens import TokenVerifier
 from rag.answer import Assistant
 
@@ -32,6 +32,8 @@ class Caller:
     principal: Principal
     kind: Literal["key", "session", "token"]
     session_id: UUID | None = None
+    credential: Credential | None = None
+    """What ends with the key or sign-in; a provider's token ends by its own time alone."""
 
 
 class ScopeMissing(Forbidden):
@@ -49,10 +51,11 @@ async def authenticate(request: Request, credential: str) -> Caller:
     """
     app = request.app.state
     if credential.startswith(KEY_PREFIX):
-        caller = Caller(await authenticate_key(credential), "key")
+        caller = Caller(await authenticate_key(credential), "key", credential=Credential("key", hash_key(credential)))
     elif credential.startswith(TOKEN_PREFIX):
         signed_in = await authenticate_session(credential, cache=app.cache, settings=app.settings.auth)
-        caller = Caller(signed_in.principal, "session", signed_in.session_id)
+        opened_by = Credential("session", hash_token(credential))
+        caller = Caller(signed_in.principal, "session", signed_in.session_id, opened_by)
     else:
         verifier: TokenVerifier = app.token_verifier
         caller = Caller(await verifier.authenticate(credential), "token")

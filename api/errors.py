@@ -1,6 +1,7 @@
 """The only place that knows which HTTP status an error is; every failure leaves as RFC 9457 problem+json."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -48,6 +49,11 @@ class Problem(BaseModel):
     code: str = Field(description="the stable name of the error, for programs")
     request_id: str | None = Field(None, description="names this request in the logs")
     errors: list[FieldError] | None = Field(None, description="the fields that can't be used")
+    quota: str | None = Field(None, description="which limit is reached: tokens, ingestions, storage or usd")
+    limit: float | None = Field(None, description="the limit: tokens or files a day, bytes in all, USD a month")
+    used: float | None = Field(None, description="what counts towards it so far")
+    left: float | None = Field(None, description="what may still be asked for; what is under way is taken off")
+    resets_at: datetime | None = Field(None, description="when it begins anew; null for storage")
 
 
 def find_status(error: AppError) -> int:
@@ -69,15 +75,18 @@ def list_problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def describe(error: AppError, request_id: str | None) -> Problem:
     """Return an error as a problem."""
     status = find_status(error)
-    return Problem(
+    problem = Problem(
         title=HTTPStatus(status).phrase, status=status, detail=error.message, code=error.code, request_id=request_id
     )
+    if "quota" in error.context:
+        told = {name: error.context[name] for name in ("quota", "limit", "used", "left", "resets_at")}
+        problem = problem.model_validate(problem.model_dump() | told)
+    return problem
 
 
 def _respond(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(
-        problem.model_dump(exclude_none=True), problem.status, headers=dict(headers or {}), media_type=PROBLEM
-    )
+    content = problem.model_dump(mode="json", exclude_none=True)
+    return JSONResponse(content, problem.status, headers=dict(headers or {}), media_type=PROBLEM)
 
 
 def _request_id(request: Request) -> str | None:
@@ -92,7 +101,8 @@ def respond_problem(error: AppError, request_id: str | None) -> JSONResponse:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.status in (429, 503):
         headers["Retry-After"] = str(error.context.get("retry_after", RETRY_AFTER_S))
-    _log.log(40 if problem.status >= 500 else 20, "request_refused", code=error.code, **error.context)
+    noted = {name: value if isinstance(value, int) else str(value) for name, value in error.context.items()}
+    _log.log(40 if problem.status >= 500 else 20, "request_refused", code=error.code, **noted)
     return _respond(problem, headers)
 
 

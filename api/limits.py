@@ -12,7 +12,7 @@ from api.errors import PROBLEM, Problem
 MAX_BODY: Final = 8_000_000
 """Bytes of a request that is no upload: a long conversation has far fewer."""
 
-_UPLOADS: Final = ("/v1/ingestions", "/v1/media")
+_UPLOADS: Final = ("/v1/ingestions", "/v1/media", "/sources/upload")
 _FORM_BYTES: Final = 1_000_000
 """What a form may hold besides its file."""
 

@@ -44,6 +44,7 @@ class RequestTrace:
         context = {
             "request_id": str(_as_uuid(request_id)), "ip_address": state["address"],
             "user_agent": "".join(filter(str.isprintable, headers.get("user-agent", "")[:_LONGEST_AGENT])),
+            "surface": "web" if "sec-fetch-mode" in headers else "api",  # browsers name it, and let no page do so
         }  # fmt: skip
         started = time.perf_counter()
         status, first_byte = 500, 0.0
