@@ -21,6 +21,8 @@ for name in [name for name in os.environ if name.startswith("REGENESIS_") and "T
         del os.environ[name]
 os.environ["REGENESIS_HOME"] = str(_home)
 os.environ["REGENESIS_OUTBOX__DISPATCH"] = "false"  # a served app would deliver what other tests look at
+os.environ["REGENESIS_API__WEB"] = "false"  # one app of a process has the pages; those that test them serve their own
+os.environ["REGENESIS_AUDIT__LINK"] = "false"  # and link what they count
 
 from core.logging import configure_logging  # noqa: E402  # the environment comes first
 from core.settings import Settings, get_settings  # noqa: E402
@@ -60,6 +62,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the public development data is not at {folder}; set REGENESIS_TEST_DATA to its folder")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files that drive a browser over the run: beside each other they leave nothing of a small machine."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    pages = [path for path in files if path.parent.name == "web"]
+    others = [path for path in files if path.parent.name != "web"]
+    apart = len(others) / (len(pages) + 1)
+    for place, path in reversed(list(enumerate(pages, 1))):
+        others.insert(round(place * apart), path)
+    items[:] = [item for path in others for item in files[path]]
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -46,6 +46,10 @@ def serve(app: Any) -> Iterator[str]:
         thread.join(20)
 
 
+KNOWN_FLOWS = ({"ingest-sources"}, {"run-evaluation"}, {"erase-subject"}, {"export-subject"}, {"apply-retention"},
+               {"rederive-stale"})  # fmt: skip
+
+
 @dataclass
 class FlowServer:
     """Stands where the flow server's HTTP API is, and remembers what was started."""
@@ -61,7 +65,7 @@ class FlowServer:
 
         async def find(request: Request) -> JSONResponse:
             named = {request.path_params["flow"], request.path_params["deployment"]}
-            if not self.deployed or named not in ({"ingest-sources"}, {"run-evaluation"}):
+            if not self.deployed or named not in KNOWN_FLOWS:
                 return JSONResponse({"detail": "Not Found"}, 404)
             return JSONResponse({"id": str(uuid4())})
 

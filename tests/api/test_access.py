@@ -121,5 +121,8 @@ async def test_clients_are_a_coachs_own(organisation: Organisation, connect: Con
     rest = (await connect("admin").get("/v1/clients", params={"limit": 2, "cursor": first["next_cursor"]})).json()
     assert [item["full_name"] for item in first["items"] + rest["items"]] == names["admin"]
     assert rest["next_cursor"] is None
+    for name, found in (("okafor", ["Daniel Okafor"]), ("CLIENT_A@", ["Amina Diallo"]), ("_%", []), ("Rahman", [])):
+        named = (await connect("coach_a").get("/v1/clients", params={"name": name})).json()
+        assert [item["full_name"] for item in named["items"]] == found
     (diallo,) = [i for i in (await connect("coach_a").get("/v1/clients")).json()["items"] if i["sessions"]]
     assert diallo["sessions"] == 1

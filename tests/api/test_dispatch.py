@@ -1,12 +1,16 @@
 """The service delivers beside its requests, for as long as it runs."""
 
 import asyncio
-from uuid import UUID
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select
 
 from api.app import create_app
 from core.settings import Settings, WebhookSettings
+from db.models import AuditPending
 from db.session import tenant_session
 from domain.comms import publish
+from domain.reading import record_reading
 from domain.webhooks import create_webhook
 from rag.answer import Assistant
 from tests.api.conftest import serve
@@ -47,3 +51,22 @@ async def test_served_app_delivers_what_requests_promise(organisation: Organisat
         await book(organisation)
         await asyncio.sleep(0.5)
         assert len(receiver.received) == 2
+
+
+async def test_served_app_links_what_was_read(organisation: Organisation, api_settings: Settings) -> None:
+    audit = api_settings.audit.model_copy(update={"link": True, "link_s": 0.05})
+    async with tenant_session(organisation.coach_a) as session:
+        await record_reading(session, "transcript_read", {"transcript": [uuid4()]})
+    with serve(create_app(api_settings.model_copy(update={"audit": audit}), Assistant(EMBEDDER))):
+        async with asyncio.timeout(60):
+            while await count_waiting(organisation):  # noqa: ASYNC110  # what is linked is counted, not signalled
+                await asyncio.sleep(0.05)
+    async with tenant_session(organisation.coach_a) as session:
+        await record_reading(session, "transcript_read", {"transcript": [uuid4()]})
+    await asyncio.sleep(0.3)
+    assert await count_waiting(organisation) == 1
+
+
+async def count_waiting(organisation: Organisation) -> int:
+    async with tenant_session(organisation.system) as session:
+        return await session.scalar(select(func.count()).select_from(AuditPending)) or 0

@@ -124,7 +124,8 @@ async def test_whoever_asked_reads_the_words(people: Organisation, connect: Conn
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-store"
     others = (await read(connect, f"{path}/cases"))["items"]
-    assert [one["readable"] for one in others] == [False, False]
+    # an evaluator reads a refusal as whoever asked: it was made from nobody's words
+    assert [(one["readable"], one["contexts"]) for one in others] == [(True, []), (True, [])]
 
 
 async def test_the_worst_come_first(people: Organisation, connect: Connect) -> None:
@@ -145,6 +146,23 @@ async def test_the_worst_come_first(people: Organisation, connect: Connect) -> N
     assert (await read(connect, f"{path}?cursor=x", expected=422))["code"] == "BadCursor"
 
 
+async def test_scores_are_spread_over_answers(people: Organisation, connect: Connect) -> None:
+    report = await evaluate(people)
+    found = await read(connect, f"/{report.experiment_id}/spread", "admin")
+    spread = {name: sum(found["distributions"][name]) for name in ("support", "context_recall")}
+    assert spread == {
+        "context_recall": 12, "support": sum(one.scores.get("support") is not None for one in report.results),
+    }  # fmt: skip
+    assert {len(counts) for counts in found["distributions"].values()} == {20}
+    assert sorted(one["case_id"] for one in found["points"]) == sorted(one.case_id for one in report.results)
+    assert all(0 <= one["quality"] <= 1 and one["total_ms"] > 0 for one in found["points"])
+    assert "total_ms" in {one["metric"] for one in found["latencies"]}
+    assert found["slices"] == {
+        "answerable=yes": 12, "answerable=no": 1, "question_type=promise": 6, "question_type=fact": 6,
+    }  # fmt: skip
+    assert [word for word in WORDS if word in str(found)] == []
+
+
 async def test_a_run_is_compared_with_an_earlier_one(people: Organisation, connect: Connect) -> None:
     good = await evaluate(people)
     bad = await evaluate(people, assistant=Assistant(EMBEDDER, top_k=1, retriever=_refuse_neighbours))
@@ -154,7 +172,13 @@ async def test_a_run_is_compared_with_an_earlier_one(people: Organisation, conne
     assert any("got worse" in said for said in found["broken"])
     assert {one["user_input"] + one["answer_before"] + one["answer_after"] for one in found["regressions"]} == {""}
     assert found["regressions"][0]["before"] > found["regressions"][0]["after"]
-    assert any(one["worse"] and one["group"] == "all" for one in found["changes"])
+    assert any(one["worse"] and one["group"] == "all" and one["chance"] <= 0.025 for one in found["changes"])
+    assert {one["metric"] for one in found["latencies"]} >= {"search_ms", "total_ms"}
+    turned = await read(connect, f"/{good.experiment_id}/comparison?baseline={bad.experiment_id}")
+    fell, rose = found["regressions"], turned["improvements"]
+    assert rose
+    assert {one["case_id"] for one in rose} <= {one["case_id"] for one in fell}
+    assert all(one["before"] < one["after"] and one["answer_after"] == "" for one in rose)
     async with tenant_session(people.system) as session:
         await set_baseline(session, bad.experiment_id, good.experiment_id)
     noted = await read(connect, f"{path}?fail_on=refusal_correct < 0.001&fail_on=refusal_correct > 0.01")

@@ -65,7 +65,7 @@ async def test_lists_page_and_narrow(connect: Connect, told: Told) -> None:
     for query, expected in (
         ({"type": "commitment"}, ["promise"]), ({"status": "kept", "client": told["client"]}, ["promise"]),
         ({"from": APRIL.isoformat(), "type": "emotion"}, ["secret"]), ({"until": APRIL.isoformat()}, ["promise"]),
-        ({"client": str(uuid4())}, []),
+        ({"client": str(uuid4())}, []), ({"visibility": "coach_only"}, ["secret"]),
     ):  # fmt: skip
         found = await read(connect, "coach_a", "/v1/claims", **query)
         assert [one["id"] for one in found["items"]] == [told[name] for name in expected], query
@@ -74,7 +74,14 @@ async def test_lists_page_and_narrow(connect: Connect, told: Told) -> None:
     assert {patterns["items"][0]["id"], more["items"][0]["id"]} == {told["pattern"], told["hidden"]}
     trends = await read(connect, "coach_a", "/v1/patterns", kind="trend")
     assert [one["id"] for one in trends["items"]] == [told["hidden"]]
-    for unusable in ({"type": "promise"}, {"cursor": "x"}, {"limit": 0}, {"from": "yesterday"}, {"client": "Amina"}):
+    for unusable in (
+        {"type": "promise"},
+        {"cursor": "x"},
+        {"limit": 0},
+        {"from": "yesterday"},
+        {"client": "Amina"},
+        {"visibility": "mine"},
+    ):
         await read(connect, "coach_a", "/v1/claims", 422, **unusable)
 
 
@@ -122,6 +129,11 @@ async def test_client_page_counts_and_tells(connect: Connect, told: Told) -> Non
     last = await read(connect, "client_a", f"{base}/evidence/sessions", limit=1, cursor=page["next_cursor"])
     assert [one["transcript_id"] for one in (*page["items"], *last["items"])] == [told["april"], told["march"]]
     assert last["next_cursor"] is None
+    for path in ("evidence/sessions", "commitments"):  # a coach can look at what the client sees
+        theirs = await read(connect, "client_a", f"{base}/{path}")
+        assert await read(connect, "coach_a", f"{base}/{path}", visibility="client_visible") == theirs
+    (hidden,) = (await read(connect, "coach_a", f"{base}/evidence/sessions", visibility="coach_only"))["items"]
+    assert hidden["visibility"] == "coach_only"
 
 
 async def make(connect: Connect, person: str, status: int = 201, /, **body: Any) -> Any:

@@ -78,7 +78,8 @@ async def test_reading_leaves_an_entry(organisation: Organisation, connect: Conn
     latest = (await read(connect, action="audit_log_read"))["items"][0]
     assert latest["actor_id"] == str(organisation.compliance.user_id)
     assert latest["metadata"] == {
-        "filters": ["action", "entity_id"], "actor_id": None, "entity_id": wanted, "entries": 0,
+        "filters": ["action", "entity_id"], "actor_id": None, "entity_id": wanted, "client_id": None, "read_id": None,
+        "entries": 0,
     }  # fmt: skip
     assert latest["entity_schema"] == "governance"
     assert latest["request_id"] is not None

@@ -34,7 +34,7 @@ async def test_readiness_names_each_thing(connect: Connect, app: Any, flow_serve
 
 
 async def test_unready_without_its_database_revision(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.routes.health._newest_revision", lambda: "9999")
+    monkeypatch.setattr("api.routes.health.find_newest_revision", lambda: "9999")
     checks = await read_checks(connect, 503)
     assert "regenesis db migrate" in checks["database"]["detail"]
 

@@ -96,6 +96,10 @@ async def test_people_share_only_what_is_theirs_to_share(connect: Connect, organ
     assert (await upload(connect, "coach_a", visibility="admin_aggregate")).status_code == 403
     assert (await upload(connect, "coach_a", visibility="system_internal")).status_code == 422
     assert (await upload(connect, "admin", visibility="admin_aggregate")).status_code == 202
+    for_coaches = await upload(connect, "admin", client=mail("client_a"))
+    assert for_coaches.status_code == 202, for_coaches.text
+    assert (await connect("admin").get(f"/v1/ingestions/{for_coaches.json()['id']}")).status_code == 404
+    assert (await connect("coach_a").get(f"/v1/ingestions/{for_coaches.json()['id']}")).status_code == 200
     mine = (await upload(connect, "coach_a")).json()
     assert (mine["visibility"], mine["coach_id"]) == ("coach_only", str(organisation.coach_a.user_id))
 

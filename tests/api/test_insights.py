@@ -76,6 +76,7 @@ async def test_lists_narrow_to_client_and_status(connect: Connect, told: Told) -
     for query, expected in (
         ("?status=draft", ["open"]), ("?status=rejected", ["private"]),
         (f"?client={told['client']}&status=draft", ["open"]), (f"?client={uuid4()}", []),
+        ("?visibility=coach_only&status=draft", ["open"]), ("?visibility=client_visible", []),
     ):  # fmt: skip
         found = await call(connect, "coach_a", "GET", f"/insights{query}", 200)
         assert [one["id"] for one in found["items"]] == [told[name] for name in expected]

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from tests.factories.sessions import EMBEDDER
 
 
 def limited(settings: Settings, cache: str = "memory://", **limits: Any) -> Settings:
-    api = ApiSettings(**{"rate_limit_key": 100, "rate_limit_user": 100, "rate_limit_address": 100} | limits)
+    api = ApiSettings(web=False, **{"rate_limit_key": 100, "rate_limit_user": 100, "rate_limit_address": 100} | limits)
     return settings.model_copy(update={"api": api, "cache": CacheSettings(url=cache)})
 
 
@@ -132,7 +133,7 @@ async def test_without_redis_memory_counts_and_redis_is_used_again(
 async def test_the_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter((1000.0,) * 2 + (1030.0,) * 2 + (1050.0,) * 2)
     now = 1050.0
-    monkeypatch.setattr("api.rate_limits.time.time", lambda: next(clock, now))
+    monkeypatch.setattr("api.rate_limits.time", SimpleNamespace(time=lambda: next(clock, now)))
     windows = MemoryWindows()
     for _ in range(3):
         assert await windows.acquire_entry("a", 3, 60)

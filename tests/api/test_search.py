@@ -40,6 +40,29 @@ async def test_passages_are_ranked_with_their_place(connect: Connect, stored: tu
     assert found["sources_in_scope"] == 3
 
 
+async def test_why_not_found_is_told_in_counts_to_an_administrator_alone(
+    connect: Connect, organisation: Organisation, stored: tuple[Stored, Stored, Stored]
+) -> None:
+    async def trace(asker: str, person: str, query: str = "harbour plan in the last session") -> Any:
+        body = {"person": f"{person}@{organisation.slug}.example", "query": query}
+        return await connect(asker).post("/v1/search/trace", json=body)
+
+    for person in ("coach_a", "client_a", "executive", "evaluator", "compliance"):
+        refused = await trace(person, "coach_a")
+        assert (refused.status_code, refused.json()["code"]) == (403, "RoleMissing"), person
+    reply = await trace("admin", "Coach_A")
+    assert reply.status_code == 200, reply.text
+    told = reply.json()
+    assert [told[name] for name in ("searchable", "visible", "in_scope", "kept")] == [3, 3, 1, 1]
+    assert [told[name] for name in ("by_permission", "by_scope", "by_score")] == [0, 2, 0]
+    assert (told["narrowed"], told["verdict"][:26]) == (["sessions"], "Most was left out by the q")
+    others = (await trace("admin", "client_c", "harbour")).json()
+    assert (others["by_permission"], others["verdict"][:27]) == (2, "Most was left out by rights")
+    assert "master" not in reply.text + str(others)
+    for person, query in (("nobody", "harbour"), ("coach_a", " ")):
+        assert (await trace("admin", person, query)).status_code == 422
+
+
 async def test_filters_and_words_narrow(
     connect: Connect, organisation: Organisation, stored: tuple[Stored, Stored, Stored]
 ) -> None:

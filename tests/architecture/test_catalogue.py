@@ -11,7 +11,10 @@ from db.base import SCHEMAS
 from db.locate import owner_url
 from db.provision import APP, OWNER, to_libpq_url
 
-GLOBAL = {"platform.tenants", "platform.system_admins", "platform.system_settings", "platform.llm_providers"}
+GLOBAL = {
+    "platform.tenants", "platform.system_admins", "platform.system_settings", "platform.llm_providers",
+    "platform.backups", "platform.drills",
+}  # fmt: skip
 """The tables that belong to no tenant."""
 
 

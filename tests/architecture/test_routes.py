@@ -14,6 +14,9 @@ BOUNDED = {
     "/v1/modules/{module_id}/lessons": "the lessons of one module, in their order",
     "/v1/orders/{order_id}": "no list: an order with its items, of which it takes fifty",
     "/v1/models": "one",
+    "/v1/prices": "five hundred at most",
+    "/v1/quotas": "the four limits there are",
+    "/v1/usage": "a day, a feature or one of the thousand dearest flow runs each, 400 days at most",
 }
 """Lists that are no pages, and what bounds them."""
 

@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import checks
-from cli.checks import Finding
 from cli.doctor import list_settings
 from cli.main import app
+from core.findings import Finding
 from core.settings import Settings, get_settings
 from tests.cli.ports import free_port
 from tests.cli.test_main import run

@@ -3,15 +3,26 @@
 import stat
 from pathlib import Path
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
-from cli.first_start import KEYS, PASSWORDS, find_sample_sign_in, found_sample, get_sample_keys, read_sample
+from cli.first_start import (
+    KEYS,
+    PASSWORDS,
+    SAMPLE,
+    SUITES,
+    find_sample_sign_ins,
+    found_sample,
+    get_sample_keys,
+    read_sample,
+)  # fmt: skip
 from core.settings import AuthSettings, Settings
-from db.models import ApiKey, Engagement, User
+from db.models import ApiKey, Dataset, DatasetCase, Engagement, User
 from db.session import Principal, tenant_session
 from domain.auth import set_password, sign_in
 from domain.identity import authenticate_key, get_principal, hash_key, revoke_api_key
 from domain.platform import get_tenant_by_slug
+from evaluation.datasets import load_stored_suite
+from evaluation.suites import load_suite
 
 
 def test_sample_is_complete() -> None:
@@ -37,6 +48,17 @@ async def test_founding_twice_changes_nothing(store: Settings) -> None:
         assert counts[tenant.slug] == (len(tenant.users), len(tenant.engagements))
 
 
+async def test_the_questions_whose_answers_are_known_can_be_run_at_once(store: Settings) -> None:
+    await found_sample()
+    for tenant in read_sample().tenants:
+        async with tenant_session(Principal(tenant.id, "system")) as session:
+            shipped = load_suite(SAMPLE / SUITES / tenant.slug)
+            assert await session.scalar(select(func.count()).select_from(Dataset)) == 1
+            stored = await load_stored_suite(session, shipped.name)
+        assert {case.id for case in stored.loaded} == {case.id for case in shipped.loaded}
+        assert (stored.asked_at, stored.tenant) == (shipped.asked_at, tenant.slug)
+
+
 async def count_people() -> dict[str, tuple[int, int]]:
     counts = {}
     for tenant in read_sample().tenants:
@@ -52,9 +74,8 @@ async def test_founding_that_was_cut_short_is_completed(store: Settings) -> None
     await found_sample()
     tenant = read_sample().tenants[-1]
     async with tenant_session(Principal(tenant.id, "system")) as session:
-        for row in await session.scalars(select(Engagement)):
-            await session.delete(row)
-        await session.flush()
+        for table in (DatasetCase, Dataset, Engagement):
+            await session.execute(delete(table))
         for person in await session.scalars(select(User)):
             await session.delete(person)
     assert (await count_people())[tenant.slug] == (0, 0)
@@ -97,19 +118,20 @@ async def test_damaged_key_file_is_replaced(store: Settings, tmp_path: Path) -> 
     assert len(await get_sample_keys(tmp_path)) == 6
 
 
-async def forget_password() -> None:
+async def forget_passwords() -> None:
     welcome = read_sample().welcome
     coach = await get_principal(welcome.tenant, welcome.user)
     async with tenant_session(coach.as_system()) as session:
-        await session.execute(update(User).where(User.id == coach.user_id).values(password_hash=None))
+        await session.execute(update(User).values(password_hash=None))
 
 
-async def test_the_coach_signs_in_with_what_is_shown(store: Settings, tmp_path: Path) -> None:
+async def test_everyone_signs_in_with_what_is_shown(store: Settings, tmp_path: Path) -> None:
     await found_sample()
-    await forget_password()
-    shown = await find_sample_sign_in(tmp_path)
-    assert shown is not None
-    assert await find_sample_sign_in(tmp_path) == shown
+    await forget_passwords()
+    every = await find_sample_sign_ins(tmp_path)
+    assert [one.role for one in every] == ["coach", "client", "admin", "executive", "compliance", "evaluator"]
+    assert await find_sample_sign_ins(tmp_path) == every
+    shown = every[0]
     assert stat.S_IMODE((tmp_path / PASSWORDS).stat().st_mode) == 0o600
     opened, is_challenge = await sign_in(
         organisation=shown.organisation, email=shown.email, password=shown.password, settings=AuthSettings()
@@ -120,16 +142,16 @@ async def test_the_coach_signs_in_with_what_is_shown(store: Settings, tmp_path: 
 
 async def test_a_password_of_their_own_is_never_replaced_or_shown(store: Settings, tmp_path: Path) -> None:
     await found_sample()
-    await forget_password()
-    assert await find_sample_sign_in(tmp_path) is not None
+    await forget_passwords()
+    assert await find_sample_sign_ins(tmp_path)
     welcome = read_sample().welcome
     coach = await get_principal(welcome.tenant, welcome.user)
     async with tenant_session(coach.as_system()) as session:
         assert coach.user_id is not None
         await set_password(session, user_id=coach.user_id, password="quiet otter seven maps")
-    assert await find_sample_sign_in(tmp_path) is None
+    assert "coach" not in {one.role for one in await find_sample_sign_ins(tmp_path)}
     (tmp_path / PASSWORDS).write_text("{")
-    assert await find_sample_sign_in(tmp_path) is None
+    assert await find_sample_sign_ins(tmp_path) == []
     await sign_in(
         organisation=welcome.tenant, email=welcome.user, password="quiet otter seven maps", settings=AuthSettings()
     )

@@ -1,8 +1,11 @@
 """The object store: a folder and S3 behave alike, and nothing leads out of either."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
+import boto3
 import pytest
 from botocore import exceptions as boto
 from hypothesis import given
@@ -10,7 +13,8 @@ from hypothesis import strategies as st
 
 from core import storage, storage_folder, storage_s3
 from core.settings import StorageSettings
-from core.storage import ObjectStore, check_key, open_store
+from core.storage import ObjectMissing, ObjectStore, check_key, open_store
+from core.storage_folder import FolderStore
 from core.storage_s3 import WRONG_CREDENTIALS, S3Store
 
 
@@ -57,6 +61,151 @@ async def test_version_and_size_tell_a_changed_object(store: ObjectStore) -> Non
     assert (first.size, second.size) == (3, 4)
     assert first.version != second.version
     assert [second] == [found async for found in store.list()]
+
+
+async def pieces(*sizes: int) -> AsyncIterator[bytes]:
+    for size in sizes:
+        yield os.urandom(1) * size
+
+
+async def collect(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (5,), (storage_s3.PART,), (storage_s3.PART - 1, 2), (40_000_000, 3)])
+async def test_streams_go_in_and_out_whole(store: ObjectStore, sizes: tuple[int, ...]) -> None:
+    assert await store.write_stream("a", pieces(*sizes)) == sum(sizes)
+    content = await collect(store.read_stream("a"))
+    assert len(content) == sum(sizes)
+    assert await store.read("a", max_bytes=sum(sizes)) == content
+    assert await store.read_start("a", count=4) == content[:4]
+    assert [found.size for found in [await store.find("a")] if found] == [sum(sizes)]
+    if content:
+        with pytest.raises(storage.ObjectTooLarge):
+            await collect(store.read_stream("a", max_bytes=len(content) - 1))
+
+
+@pytest.mark.parametrize("size", [3, 40_000_000])
+async def test_a_stream_that_breaks_leaves_what_was_there(store: ObjectStore, size: int) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * size
+        raise ZeroDivisionError
+
+    await store.write("a", b"before")
+    with pytest.raises(ZeroDivisionError):
+        await store.write_stream("a", broken())
+    with pytest.raises(ZeroDivisionError):
+        await store.write_stream("new", broken())
+    assert await store.read("a", max_bytes=10) == b"before"
+    assert [found.key async for found in store.list_versions()] == ["a"]
+
+
+async def test_missing_objects_are_named_by_every_reader(store: ObjectStore) -> None:
+    with pytest.raises(storage.ObjectMissing):
+        await collect(store.read_stream("no"))
+    with pytest.raises(storage.ObjectMissing):
+        await store.read_start("no", count=1)
+
+
+@pytest.mark.parametrize("size", [3, 20_000_000])
+async def test_only_the_version_that_was_read_is_replaced(store: ObjectStore, size: int) -> None:
+    await store.write("a", b"one")
+    seen = await store.find("a")
+    assert seen is not None
+    await store.write_stream("a", pieces(size), replacing=seen.version)
+    with pytest.raises(storage.ObjectChanged):
+        await store.write("a", b"three", replacing=seen.version)
+    with pytest.raises(storage.ObjectChanged):
+        await store.write_stream("a", pieces(size), replacing=seen.version)
+    now = await store.find("a")
+    assert now is not None
+    assert now.size == size
+    await store.delete("a")
+    with pytest.raises(storage.ObjectChanged):
+        await store.write("a", b"back again", replacing=now.version)
+    with pytest.raises(storage.ObjectChanged):
+        await store.write_stream("a", pieces(size), replacing=now.version)
+    assert [found.key async for found in store.list_versions()] == []
+
+
+async def test_purging_one_leaves_those_that_begin_alike(store: ObjectStore) -> None:
+    for key in ("a", "a.txt", "a/b", "b"):
+        if not (key == "a/b" and isinstance(store, FolderStore)):  # a folder can't be a file too
+            await store.write(key, b"x")
+    assert await store.purge("a") == 1
+    assert await store.purge("a") == 0
+    assert "a" not in await _keys(store)
+    assert {"a.txt", "b"} <= await _keys(store)
+    await store.purge_below("a")
+    assert await _keys(store) == {"b"}
+    assert await store.purge_below("") == 1
+    assert await store.purge_below("") == 0
+
+
+async def test_drafts_of_a_killed_write_go_with_their_object(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    await store.write("deep/a", b"x")
+    for key in ("deep/a", "deep/b"):
+        (tmp_path / "deep" / f"{storage_folder._name_draft(key)}left").write_bytes(b"half")
+    assert await store.purge("deep/a") == 2
+    assert len(await _keys(store)) == 1
+
+
+async def test_tidying_leaves_the_draft_somebody_is_writing(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    await store.write("deep/a", b"old")
+    (tmp_path / "deep" / f"{storage_folder._name_draft('deep/a')}left").write_bytes(b"half")
+
+    async def tidy(*, keep_newest: bool) -> AsyncIterator[bytes]:
+        yield b"ne"
+        assert await store.purge("deep/a", keep_newest=keep_newest) == (1 if keep_newest else 2)
+        yield b"w"
+
+    assert await store.write_stream("deep/a", tidy(keep_newest=True)) == 3
+    assert await store.read("deep/a", max_bytes=9) == b"new"
+    with pytest.raises(ObjectMissing):  # what is erased must not come back
+        await store.write_stream("deep/a", tidy(keep_newest=False))
+    assert await _keys(store) == set()
+
+
+@pytest.fixture
+def versioned(s3_settings: StorageSettings, tmp_path: Path) -> S3Store:
+    """A bucket of its own that keeps every version."""
+    name = f"versioned-{uuid4().hex}"
+    client = boto3.client("s3", endpoint_url=s3_settings.endpoint_url, region_name="us-east-1")
+    client.create_bucket(Bucket=name)
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return S3Store(name, "below", s3_settings)
+
+
+async def test_purging_takes_every_version_and_marker(versioned: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_s3, "PAGE", 3)
+    for number in range(5):
+        for key in ("a", "a.txt", "z"):
+            await versioned.write(key, str(number).encode())
+    await versioned.delete("a")
+    await versioned.delete("a.txt")
+    await versioned.write("a.txt", b"again")
+    left = [found.key async for found in versioned.list_versions()]
+    assert {key: left.count(key) for key in left} == {"a": 6, "a.txt": 7, "z": 5}
+    assert await versioned.purge("a") == 6
+    assert await versioned.purge("a.txt", keep_newest=True) == 6
+    assert await versioned.read("a.txt", max_bytes=10) == b"again"
+    left = [found.key async for found in versioned.list_versions()]
+    assert {key: left.count(key) for key in left} == {"a.txt": 1, "z": 5}
+    await versioned.delete("z")
+    assert await _keys(versioned) == {"a.txt"}
+    assert await versioned.purge_below("") == 7
+    assert [found.key async for found in versioned.list_versions()] == []
+
+
+async def test_purging_ends_unfinished_uploads(versioned: S3Store) -> None:
+    for key in ("a", "ab"):
+        versioned._client.create_multipart_upload(Bucket=versioned._bucket, Key=f"below/{key}")
+    assert {found.key async for found in versioned.list_versions()} == {"a", "ab"}
+    assert await versioned.purge("a") == 1
+    assert {found.key async for found in versioned.list_versions()} == {"ab"}
+    assert await versioned.purge_below("") == 1
 
 
 async def test_too_large_is_refused_before_loading(store: ObjectStore) -> None:

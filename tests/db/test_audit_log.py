@@ -253,7 +253,7 @@ async def test_people_ask_for_their_own_erasure_only(organisation: Organisation)
         ask_erasure(organisation.client_a, me, subject_kind="tenant"),
         ask_erasure(organisation.client_a, me, status="verified", verified_at=datetime.now(UTC)),
     ):
-        with pytest.raises(DBAPIError, match="row-level security"):
+        with pytest.raises(DBAPIError, match=r"row-level security|for the tenant it is in|can not begin"):
             async with tenant_session(organisation.client_a) as session:
                 await session.execute(statement)
     with pytest.raises(Exception, match="stored already"):
@@ -263,7 +263,12 @@ async def test_people_ask_for_their_own_erasure_only(organisation: Organisation)
     for name, person in organisation.people.items():
         async with tenant_session(person) as session:
             seen[name] = await session.scalar(select(func.count()).select_from(DeletionRequest))
-            await session.execute(update(DeletionRequest).values(status="running", verified_at=func.now()))
+            await session.execute(
+                update(DeletionRequest).values(
+                    status="verified", verified_at=func.now(), verified_by=person.user_id,
+                    verification_method="signed_in",
+                )
+            )  # fmt: skip
     assert {name for name, count in seen.items() if count} == {"client_a", "compliance"}
     (row,) = await last(organisation)
     assert (row.action, row.actor_id) == ("deletion_request_updated", organisation.compliance.user_id)

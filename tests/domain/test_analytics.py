@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -42,6 +43,33 @@ async def enroll_everyone(organisation: Organisation, *, more: int) -> UUID:
     return program
 
 
+async def hold_sessions(
+    organisation: Organisation, *, rated_by: set[UUID] | None = None, missed_by: frozenset[UUID] = frozenset()
+) -> None:
+    """Let each client hold a session of fifty minutes yesterday, rated 3 by these, by all where it is None."""
+    async with tenant_session(organisation.system) as session:
+        await session.execute(
+            text(
+                "INSERT INTO coaching.coaching_sessions (tenant_id, coach_id, client_id, scheduled_at, "
+                "duration_minutes, status) SELECT tenant_id, :coach, id, :at, 50, "
+                "CASE WHEN id = ANY(:missed) THEN 'no_show' ELSE 'completed' END "
+                "FROM identity.users WHERE role = 'client'"
+            ),
+            {
+                "coach": organisation.coach_a.user_id, "at": datetime.now(UTC) - timedelta(days=1),
+                "missed": list(missed_by),
+            },
+        )  # fmt: skip
+        await session.execute(
+            text(
+                "INSERT INTO coaching.session_feedback (tenant_id, session_id, submitted_by, client_id, coach_id, "
+                "rating) SELECT tenant_id, id, client_id, client_id, coach_id, 3 FROM coaching.coaching_sessions "
+                "WHERE status = 'completed' AND (:all OR client_id = ANY(:rated))"
+            ),
+            {"all": rated_by is None, "rated": list(rated_by or ())},
+        )
+
+
 async def refresh() -> None:
     for view in analytics.VIEWS:
         await analytics.refresh_view(view)
@@ -65,6 +93,58 @@ async def test_dashboard_counts_people_and_money_by_currency(organisation: Organ
     assert found.revenue_monthly == {}, "a pending payment is no revenue"
     async with tenant_session(other.executive) as session:
         assert (await analytics.get_dashboard_figures(session)).users == 9
+
+
+async def test_a_rating_is_hidden_by_those_who_rated(organisation: Organisation) -> None:
+    """Five are enrolled, so their progress is shown; one of them rated, and would be known by it."""
+    await enroll_everyone(organisation, more=2)
+    only = require_id(organisation.client_a)
+    async with tenant_session(organisation.system) as session:
+        await session.execute(
+            text("UPDATE learning.enrollments SET rating = NULL WHERE user_id <> :only"), {"only": only}
+        )
+    await hold_sessions(organisation, rated_by={only})
+    await refresh()
+    today = datetime.now(UTC).date()
+    async with tenant_session(organisation.executive) as session:
+        (found,) = await analytics.list_program_figures(session, limit=10)
+        (month,) = await analytics.list_coaching_months(session, since=today - timedelta(days=60), until=today)
+    assert (found.enrollment_count, found.completion_rate, found.avg_rating) == (5, Decimal(0), None)
+    assert (month.clients, month.average_minutes, month.avg_rating) == (5, Decimal(50), None)
+
+
+@pytest.mark.parametrize(("misses", "shown"), [(True, None), (False, Decimal(50))])
+async def test_minutes_are_hidden_by_those_who_were_met(
+    organisation: Organisation, misses: bool, shown: Decimal | None
+) -> None:
+    await enroll_everyone(organisation, more=2)
+    await hold_sessions(
+        organisation, missed_by=frozenset({require_id(organisation.client_a)} if misses else ())
+    )  # fmt: skip
+    await refresh()
+    today = datetime.now(UTC).date()
+    async with tenant_session(organisation.executive) as session:
+        (month,) = await analytics.list_coaching_months(session, since=today - timedelta(days=60), until=today)
+    assert (month.clients, month.sessions_completed, month.sessions_missed) == (5, 5 - misses, int(misses))
+    assert (month.average_minutes, month.avg_rating) == (shown, shown and Decimal(3))
+
+
+async def test_categories_are_those_of_the_tenants_programs(organisation: Organisation) -> None:
+    other = await found_organisation()
+    for one, category in ((organisation, "Work"), (organisation, "Rest"), (organisation, None), (other, "Theirs")):
+        async with tenant_session(one.system) as session:
+            await session.execute(
+                text(
+                    "INSERT INTO learning.programs (tenant_id, title, slug, instructor_id, pricing_type, category) "
+                    "VALUES (current_setting('app.tenant_id')::uuid, 'P', :slug, :coach, 'free', :category)"
+                ),
+                {"slug": f"p-{category}".lower(), "coach": one.coach_a.user_id, "category": category},
+            )
+    await refresh()
+    async with tenant_session(organisation.executive) as session:
+        assert await analytics.list_program_categories(session) == ["Rest", "Work"]
+    async with tenant_session(organisation.coach_a) as session:
+        assert await analytics.list_program_categories(session) == []
 
 
 @pytest.mark.parametrize(("more", "shown"), [(1, False), (2, True)])
@@ -125,8 +205,8 @@ async def test_months_and_days_are_counted(organisation: Organisation) -> None:
         await session.execute(
             text(
                 "INSERT INTO chat.agent_runs (tenant_id, agent_type, status, user_id, started_at, completed_at) "
-                "SELECT current_setting('app.tenant_id')::uuid, 'assistant', s, :who, :held, :held + interval '20 ms' "
-                "FROM unnest(ARRAY['succeeded', 'refused', 'failed']) s"
+                "SELECT current_setting('app.tenant_id')::uuid, kind, s, :who, :held, :held + interval '20 ms' "
+                "FROM unnest(ARRAY['succeeded', 'refused', 'failed']) s, unnest(ARRAY['assistant', 'evidence']) kind"
             ),
             {"who": organisation.coach_a.user_id, "held": held},
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -11,16 +12,17 @@ from argon2 import PasswordHasher
 from sqlalchemy import func, select, update
 
 from core.cache import Cache, MemoryCache
-from core.crypto import KEY_BYTES, LocalMasterKey, MasterKeyWrong
+from core.crypto import MasterKeyWrong
 from core.settings import AuthSettings
 from db.models import AuditLog, RecoveryCode, User, UserRole
 from db.session import Principal, tenant_session
-from domain import auth, passwords, totp
+from domain import auth, keys, passwords, totp
 from domain.auth import CredentialsWrong, RoleNotHeld, SecondFactorRefused, SignInRefused
 from domain.identity import Unauthenticated
 from domain.passwords import PasswordIsPersonal, SignInsBusy
 from domain.sessions import OpenSession, authenticate_session
 from domain.totp import SecondFactorOff, SecondFactorOn, SecondFactorWrong
+from tests.factories.codes import make_earlier_code
 from tests.factories.people import Organisation, found_organisation
 from tests.factories.sessions import require_id
 
@@ -78,10 +80,10 @@ async def enrol(coach: Principal) -> tuple[pyotp.TOTP, list[str]]:
     secret, uri = await auth.start_second_factor(coach, password=PASSWORD)
     assert uri.startswith("otpauth://totp/ReGenesis:")
     app = pyotp.TOTP(secret)
-    code = app.at(datetime.now(UTC), counter_offset=-1)
     opened, _ = await auth.sign_in(
         organisation=await find_slug(coach), email=await find_email(coach), password=PASSWORD, settings=SETTINGS
     )
+    code = await make_earlier_code(app)
     codes = await auth.confirm_second_factor(coach, session_id=opened.id, code=code, cache=MemoryCache())
     return app, codes
 
@@ -143,8 +145,8 @@ async def test_no_refusal_leaves_early(
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr(auth, "REFUSAL_SECONDS", 60.0)
-    monkeypatch.setattr("domain.auth.asyncio.sleep", sleep)
+    monkeypatch.setattr(auth, "REFUSAL_SECONDS", 600.0)
+    monkeypatch.setattr(auth, "asyncio", SimpleNamespace(sleep=sleep))  # not the function that servers sleep by too
     for case in ({"password": "wrong"}, {"organisation": "nowhere"}):
         with pytest.raises(SignInRefused):
             await sign_in(organisation, **case)
@@ -209,8 +211,12 @@ async def test_nobody_is_locked_out_for_our_load_or_outage(
             await sign_in(organisation)
         with pytest.raises(SignInsBusy):
             await auth.change_password(coach, session_id=None, old=PASSWORD, new=PASSWORD, cache=MemoryCache())
-    lost = LocalMasterKey(bytes(KEY_BYTES))
-    monkeypatch.setattr("domain.keys.load_master_key", lambda _: lost)
+
+    def lose(*_: object) -> None:
+        raise MasterKeyWrong
+
+    keys._kept.clear()
+    monkeypatch.setattr("core.crypto_keyring.find_master_key", lose)
     for _ in range(6):
         with pytest.raises(MasterKeyWrong):
             await auth.give_second_factor(challenge=challenge, code="123456", settings=SETTINGS)

@@ -6,15 +6,20 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import QuotaExceeded
-from db.models import AgentRun, TenantQuota
+from core.settings import get_settings
+from db.locate import owner_url
+from db.models import AgentRun, QuotaReservation, TenantQuota
+from db.provision import to_libpq_url
 from db.session import Principal, tenant_session
-from domain import chat
+from domain import chat, usage
 from domain.budget import Budget, BudgetExhausted, ModelPriceUnknown, get_budget, reserve, settle
+from domain.usage import Feature, Used
 from tests.factories.people import Organisation
 
 D = Decimal
@@ -37,6 +42,12 @@ async def run(organisation: Organisation, *, user_id: UUID | None = None, **valu
     return run_id
 
 
+async def spend(organisation: Organisation, usd: str | None, *, feature: Feature = "evidence") -> None:
+    async with tenant_session(organisation.system) as session:
+        cost = D(usd) if usd else None
+        await usage.settle(session, [Used(feature=feature, cost_usd=cost, unpriced=int(cost is None))])
+
+
 async def budget(organisation: Organisation) -> Budget:
     async with tenant_session(organisation.system) as session:
         return await get_budget(session)
@@ -55,23 +66,32 @@ async def test_without_a_limit_anything_goes_and_is_counted(organisation: Organi
     assert (await budget(organisation)).left_usd is None
 
 
-async def test_what_runs_cost_this_month_counts_whoever_asked(organisation: Organisation) -> None:
+async def test_what_models_cost_this_month_counts_whatever_for(organisation: Organisation) -> None:
     await limit(organisation, "10")
-    await run(organisation, status="succeeded", metadata_={"cost_usd": "1.25"})
-    await run(organisation, status="failed", metadata_={"cost_usd": 0.5})
-    await run(organisation, user_id=organisation.coach_a.user_id, metadata_={"cost_usd": "0.000001"})
-    await run(organisation, metadata_={"cost_usd": None})
-    last_month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0) - timedelta(seconds=1)
-    await run(organisation, metadata_={"cost_usd": "5"}, started_at=last_month)
+    await spend(organisation, "5")
+    age_counters(organisation)
+    await spend(organisation, "1.25")
+    await spend(organisation, "0.5", feature="evaluation")
+    await spend(organisation, "0.000001", feature="chat")
+    await spend(organisation, None)
     assert await budget(organisation) == Budget(D(10), D("1.750001"))
     assert (await budget(organisation)).left_usd == D("8.249999")
+
+
+def age_counters(organisation: Organisation) -> None:
+    """Let what was counted so far be last month's, as only a superuser can."""
+    with psycopg.connect(to_libpq_url(owner_url(get_settings())), autocommit=True) as connection:
+        connection.execute(
+            "UPDATE platform.quota_counters SET period = period - 40 WHERE tenant_id = %s AND kind <> 'storage'",
+            [organisation.tenant_id],
+        )
 
 
 async def test_another_tenants_runs_do_not_count(organisation: Organisation) -> None:
     from tests.factories.people import found_organisation
 
     other = await found_organisation()
-    await run(other, metadata_={"cost_usd": "7"})
+    await spend(other, "7")
     await limit(other, "1")
     assert await budget(organisation) == Budget(None, D(0))
 
@@ -111,6 +131,9 @@ async def test_a_finished_run_holds_nothing(organisation: Organisation) -> None:
     run_id = await run(organisation)
     await ask(organisation, run_id, "0.3")
     async with tenant_session(organisation.system) as session:
+        await settle(session, run_id, reserved_usd=None, cost_usd=D("0.2"))
+    assert (await budget(organisation)).reserved_usd == D("0.3")
+    async with tenant_session(organisation.system) as session:
         await chat.finish_run(session, run_id, "succeeded", metadata={"cost_usd": "0.2"})
     assert await budget(organisation) == Budget(None, D("0.2"))
 
@@ -122,11 +145,13 @@ async def test_what_a_dead_process_reserved_lapses(organisation: Organisation) -
     with pytest.raises(BudgetExhausted):
         await ask(organisation, await run(organisation), "0.5")
     async with tenant_session(organisation.system) as session:
-        metadata = dict(await session.scalar(select(AgentRun.metadata_).where(AgentRun.id == run_id)) or {})
-        until = datetime.fromisoformat(metadata["reserved_until"])
+        until = (await session.scalars(select(QuotaReservation.lapses_at))).one()
         assert timedelta(minutes=10) < until - datetime.now(UTC) < timedelta(minutes=20)
-        metadata["reserved_until"] = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
-        await session.execute(update(AgentRun).where(AgentRun.id == run_id).values(metadata_=metadata))
+    with psycopg.connect(to_libpq_url(owner_url(get_settings())), autocommit=True) as connection:
+        connection.execute(
+            "UPDATE platform.quota_reservations SET lapses_at = now() - interval '1 second' WHERE tenant_id = %s",
+            [organisation.tenant_id],
+        )
     await ask(organisation, await run(organisation), "0.5")
 
 
@@ -146,13 +171,11 @@ async def test_side_by_side_not_one_request_too_many(organisation: Organisation)
     assert (await budget(organisation)).reserved_usd == D("0.90")
 
 
-async def test_only_the_pipelines_see_it_all(organisation: Organisation) -> None:
-    await run(organisation, metadata_={"cost_usd": "3"})
-    coach = organisation.coach_a
-    async with tenant_session(coach) as session:
-        assert (await get_budget(session)).spent_usd == 0
-    async with tenant_session(coach.as_system()) as session:
-        assert (await get_budget(session)).spent_usd == 3
+async def test_everyone_of_the_tenant_sees_what_is_left(organisation: Organisation) -> None:
+    await spend(organisation, "3")
+    for person in (organisation.coach_a, organisation.coach_a.as_system(), organisation.client_a):
+        async with tenant_session(person) as session:
+            assert (await get_budget(session)).spent_usd == 3
 
 
 def test_what_is_left_is_never_less_than_nothing() -> None:

@@ -1,14 +1,19 @@
 """A tenant's data key is made once, whoever asks first, and opens only what is that tenant's."""
 
 import asyncio
+import base64
 from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import func, select, text, update
+from pydantic import SecretStr
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from core.crypto import KEY_BYTES, DataKeyDestroyed, FieldUnreadable, LocalMasterKey, MasterKeyWrong
+from core.crypto import DataKeyDestroyed, FieldUnreadable, MasterKeyWrong
+from core.crypto_keyring import Keyring
+from core.key_files import KEY_BYTES
+from core.settings import CryptoSettings, get_settings
 from db.models import EncryptionKey
 from db.session import Principal, tenant_session, unbound_session
 from domain import keys
@@ -82,16 +87,22 @@ async def test_the_key_is_kept_for_a_while(organisation: Organisation) -> None:
 
 async def test_another_master_key_opens_nothing(organisation: Organisation) -> None:
     await encrypt(organisation.client_a, "one")
+    settings = get_settings()
+    other = CryptoSettings(
+        master_key=SecretStr(base64.b64encode(bytes(KEY_BYTES)).decode()), keyring_url=settings.keyring_url
+    )
+    keys._kept.clear()
+    # A home without the key's file, as on another machine.
+    lost = Keyring(settings.model_copy(update={"crypto": other, "home": settings.home / "elsewhere"}))
     async with tenant_session(organisation.client_a) as session:
         with pytest.raises(MasterKeyWrong):
-            await field_cipher(session, master_key=LocalMasterKey(bytes(KEY_BYTES)))
+            await field_cipher(session, keyring=lost)
 
 
 async def test_a_destroyed_key_opens_nothing_and_is_not_made_anew(organisation: Organisation) -> None:
     sealed = await encrypt(organisation.client_a, "one")
     async with tenant_session(organisation.system) as session:
-        await session.execute(update(EncryptionKey).values(wrapped_key=None, destroyed_at=func.now()))
-    keys._kept.clear()
+        assert await keys.destroy_keys(session) == 1
     for attempt in (decrypt(organisation.client_a, sealed), encrypt(organisation.client_a, "two")):
         with pytest.raises(DataKeyDestroyed):
             await attempt

@@ -15,7 +15,7 @@ from domain import packs
 from domain.citations import CitedSpan
 from domain.coaching import end_engagement
 from domain.evidence import ClientEvidenceNotFound
-from domain.packs import PackCoverage, PackView, get_pack, make_pack
+from domain.packs import PackCoverage, PackView, get_pack, make_pack, read_again
 from tests.factories.evidence import store_claim, store_pattern
 from tests.factories.people import Organisation
 from tests.factories.sessions import Stored, name_people, require_id, store_session
@@ -271,3 +271,29 @@ async def test_pipelines_make_none(organisation: Organisation) -> None:
     async with tenant_session(organisation.system) as session:
         with pytest.raises(packs.PackNeedsReader):
             await make_pack(session, question="Who?")
+
+
+async def test_what_was_read_of_a_pack_is_read_again_under_the_rights_of_then(
+    organisation: Organisation, told: Told
+) -> None:
+    client = require_id(organisation.client_a)
+    async with tenant_session(organisation.coach_a) as session:
+        made = await make_pack(
+            session, client_id=client, question="And?", claim_ids=[told.promise, told.secret],
+            quote_spans=[await span(organisation, told.march, 0, 4)],
+        )  # fmt: skip
+        shown = await get_pack(session, made.id)
+        assert await read_again(session, shown) == shown
+    async with tenant_session(organisation.client_a) as session:
+        theirs = await read_again(session, shown)
+    assert ids(theirs) == ids(shown) - {told.secret}
+    assert theirs.withheld == 2  # the claim and its quote
+    async with tenant_session(organisation.coach_a) as session:
+        assert ids(await read_again(session, theirs)) == ids(theirs)  # never more than was read before
+    async with tenant_session(organisation.system) as session:
+        (await session.scalars(select(Claim).where(Claim.id == told.promise))).one().status = "broken"
+    async with tenant_session(organisation.client_a) as session:
+        assert (await read_again(session, theirs)).changed == (told.promise,)
+    async with tenant_session(organisation.coach_b) as session:
+        nothing = await read_again(session, theirs)
+    assert (ids(nothing), nothing.passages) == (set(), ())

@@ -220,15 +220,15 @@ async def test_consent_runs_from_giving_to_withdrawing(organisation: Organisatio
 
     async def give(version: str) -> Consent:
         async with tenant_session(organisation.client_a) as session:
-            return await consents.record_consent(session, user_id=person, purpose="ai_assistance", version=version)
+            return await consents.record_consent(session, user_id=person, purpose="assistant", version=version)
 
     given = await asyncio.gather(*(give("2026-01") for _ in range(20)))
     assert len({row.id for row in given}) == 1
     await give("2026-02")
     async with tenant_session(organisation.client_a) as session:
-        assert await consents.withdraw_consent(session, user_id=person, purpose="ai_assistance") == 2
+        assert await consents.withdraw_consent(session, user_id=person, purpose="assistant") == 2
         with pytest.raises(consents.ConsentNotFound):
-            await consents.withdraw_consent(session, user_id=person, purpose="ai_assistance")
+            await consents.withdraw_consent(session, user_id=person, purpose="assistant")
     again = await give("2026-01")
     assert again.id != given[0].id
     for reader, sees in ((organisation.client_a, 3), (organisation.compliance, 3), (organisation.admin, 0)):

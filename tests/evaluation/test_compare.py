@@ -58,6 +58,9 @@ def test_a_fall_is_named_with_its_interval() -> None:
     assert found.broken[0].startswith("support got worse: 0.800 to 0.650. (-0.150, 95 % interval -")
     assert [one.case_id for one in found.regressions] == [f"case-{n}" for n in range(15, 30)]
     assert (found.regressions[0].answer_before, found.regressions[0].metric) == ("answer 15", "support")
+    assert found.improvements == []
+    risen = compare(make_run([0.8] * 15 + [0.5] * 15), before).improvements
+    assert [(one.case_id, one.before, one.after) for one in risen] == [(f"case-{n}", 0.5, 0.8) for n in range(15, 30)]
 
 
 def test_a_rise_is_no_regression_and_higher_cost_is_no_quality() -> None:

@@ -18,6 +18,7 @@ from core.settings import EvaluationSettings, ModelSettings, Settings
 from db.models import AgentRun, IngestedObject, RagEvaluation, RagMetric, TenantQuota
 from db.session import Principal, tenant_session
 from domain import chat
+from domain.budget import get_budget
 from domain.consents import withdraw_consent
 from evaluation import online_answers
 from evaluation.judge import MAX_TOKENS
@@ -445,7 +446,9 @@ async def test_a_broken_judge_costs_what_was_set_aside(organisation: Organisatio
     async with tenant_session(organisation.system) as session:
         kept = (await session.get_one(AgentRun, (organisation.tenant_id, run_id))).metadata_
         total = await session.scalar(select(func.count()).select_from(RagEvaluation))
-    assert (kept["reserved_usd"], total) == (0, 0)
+        month = await get_budget(session)
+    assert (month.reserved_usd, total) == (Decimal(0), 0)
+    assert month.spent_usd == judge.cost_usd
     assert judge.cost_usd == Decimal(str(kept["cost_usd"]))
     assert Decimal("0.02") < Decimal(str(kept["cost_usd"])) < Decimal("0.03")
 

@@ -1,5 +1,6 @@
 """Reports are kept beside the organisation's other objects, once a format and without anybody's words."""
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,7 +14,15 @@ from core.settings import Settings
 from core.storage import open_store
 from db.models import RagReport
 from db.session import tenant_session
-from evaluation.publish import ReportPagesMissing, list_runs, load_report, make_report, publish_report, render
+from evaluation.publish import (
+    ReportPagesMissing,
+    list_runs,
+    load_report,
+    make_report,
+    publish_report,
+    render,
+    without_words,
+)
 from evaluation.runs import RunTooLarge, get_run, load_visible_results
 from evaluation.store import ExperimentNotFound, load_results
 from tests.evaluation.test_run import CASES, TALKS, UNANSWERABLE, DearJudge, make_suite, people, run
@@ -69,6 +78,10 @@ async def test_a_regression_is_published_by_its_case_alone(people: Organisation,
     worse = kept["comparison"]["regressions"][0]
     assert (worse["user_input"], worse["answer_before"], worse["answer_after"]) == ("", "", "")
     assert worse["case_id"]
+    risen = replace(judged, comparison=replace(judged.comparison, improvements=judged.comparison.regressions))
+    hidden = without_words(risen).comparison
+    assert hidden is not None
+    assert {one.user_input + one.answer_before + one.answer_after for one in hidden.improvements} == {""}
 
 
 async def test_rules_hold_without_a_baseline_and_a_part_is_no_whole(people: Organisation) -> None:

@@ -1,7 +1,6 @@
 """A build of evidence that is killed at a chosen point, run as a process of its own by test_killed_build.py."""
 
 import asyncio
-import sys
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,8 @@ POINTS: dict[str, tuple[Any, str, int]] = {
 }
 """Where to die: right after the n-th call of this function."""
 
-if __name__ == "__main__":
-    tenant, point = sys.argv[1:]
+
+def main(tenant: str, point: str) -> None:
+    """Build what is missing."""
     die_after(*POINTS[point])
     asyncio.run(rederive.rederive_stale(UUID(tenant)))

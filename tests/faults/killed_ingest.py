@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -53,7 +52,7 @@ def die_after(owner: Any, name: str, calls: int) -> None:
     setattr(owner, name, call)
 
 
-if __name__ == "__main__":
-    tenant, folder, point = sys.argv[1:]
+def main(tenant: str, folder: str, point: str) -> None:
+    """Ingest the folder."""
     die_after(*POINTS[point])
     asyncio.run(ingest.ingest_source(UUID(tenant), folder, embedder=HashEmbedder(16)))

@@ -1,7 +1,6 @@
 """A dispatcher that is killed at a chosen point, run as a process of its own by test_killed_outbox.py."""
 
 import asyncio
-import sys
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -29,7 +28,7 @@ async def _drain(tenant_id: UUID) -> None:
     await Dispatcher(build_registry(settings), Limits(lease=LEASE, batch=4), only={tenant_id}).drain()
 
 
-if __name__ == "__main__":
-    tenant, point = sys.argv[1:]
+def main(tenant: str, point: str) -> None:
+    """Deliver what waits."""
     die_after(*POINTS[point])
     asyncio.run(_drain(UUID(tenant)))

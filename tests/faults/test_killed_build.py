@@ -1,28 +1,14 @@
 """A build that is killed with signal 9 at any point is completed by the next one, with nothing lost or doubled."""
 
-import asyncio
-import signal
-import sys
-from pathlib import Path
-
 import pytest
 
 from pipelines.evidence.rederive import rederive_stale
 from tests.factories.people import Organisation
+from tests.faults import killed_build
 from tests.faults.killed_build import POINTS
+from tests.faults.killing import run_and_die
 from tests.pipelines.evidence.test_build import check, read_content, read_versions, store_sessions
 from tests.pipelines.evidence.test_rederive import count_stale, withdraw
-
-ROOT = Path(__file__).parents[2]
-
-
-async def _run_and_die(organisation: Organisation, point: str) -> None:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.faults.killed_build", str(organisation.tenant_id), point,
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await child.communicate()
-    assert child.returncode == -signal.SIGKILL, output.decode()
 
 
 async def _count_levels(organisation: Organisation) -> dict[str, int]:
@@ -33,7 +19,7 @@ async def _count_levels(organisation: Organisation) -> dict[str, int]:
 @pytest.mark.parametrize("point", POINTS)
 async def test_the_next_run_completes_what_a_killed_one_began(organisation: Organisation, point: str) -> None:
     stored = await store_sessions(organisation)
-    await _run_and_die(organisation, point)
+    await run_and_die(killed_build.main, str(organisation.tenant_id), point)
     await rederive_stale(organisation.tenant_id)
     await check(organisation)
     whole = await read_content(organisation)
@@ -44,7 +30,7 @@ async def test_the_next_run_completes_what_a_killed_one_began(organisation: Orga
     assert await read_versions(organisation) == before
     await withdraw(organisation, stored[1])
     if point not in {"read", "half of a session", "session written"}:  # those sessions are not read again
-        await _run_and_die(organisation, point)
+        await run_and_die(killed_build.main, str(organisation.tenant_id), point)
     await rederive_stale(organisation.tenant_id)
     assert await count_stale(organisation) == 0
     assert await read_content(organisation) != whole

@@ -1,9 +1,5 @@
 """An ingest that is killed with signal 9 at any point is completed by the next one, with nothing lost or doubled."""
 
-import asyncio
-import os
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +12,10 @@ from db.session import tenant_session
 from pipelines.ingest import ingest_source
 from rag.fakes import HashEmbedder
 from tests.factories.people import Organisation, found_organisation
+from tests.faults import killed_ingest
 from tests.faults.killed_ingest import POINTS
+from tests.faults.killing import run_and_die
 
-ROOT = Path(__file__).parents[2]
 SESSION = """WEBVTT
 
 00:01.000 --> 00:04.000
@@ -71,13 +68,8 @@ async def clean(store: object, material: Path) -> list[list[str]]:
 
 
 async def _run_and_die(organisation: Organisation, folder: Path, point: str) -> None:
-    environment = os.environ | {"REGENESIS_INGEST__BATCH_OBJECTS": "4"}
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.faults.killed_ingest", str(organisation.tenant_id), str(folder), point,
-        cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await child.communicate()
-    assert child.returncode == -signal.SIGKILL, output.decode()
+    environment = {"REGENESIS_INGEST__BATCH_OBJECTS": "4"}
+    await run_and_die(killed_ingest.main, str(organisation.tenant_id), str(folder), point, environment=environment)
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point != "vanished"])

@@ -1,11 +1,7 @@
 """A dispatcher that is killed with signal 9 at any point loses nothing: others deliver it once its claims run out."""
 
 import asyncio
-import os
-import signal
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -20,19 +16,11 @@ from pipelines.outbox.handlers import build_registry
 from tests.factories.http_receiver import receive
 from tests.factories.people import Organisation
 from tests.factories.sessions import require_id
+from tests.faults import killed_outbox
 from tests.faults.killed_outbox import POINTS
+from tests.faults.killing import run_and_die
 
-ROOT = Path(__file__).parents[2]
 EVENTS = 6
-
-
-async def run_and_die(organisation: Organisation, point: str) -> None:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.faults.killed_outbox", str(organisation.tenant_id), point,
-        cwd=ROOT, env=os.environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await child.communicate()
-    assert child.returncode == -signal.SIGKILL, output.decode()
 
 
 async def count_pending(organisation: Organisation) -> int:
@@ -54,7 +42,7 @@ async def test_what_a_killed_dispatcher_had_is_delivered_by_the_next(
         async with tenant_session(organisation.client_a) as session:
             for number in range(EVENTS):
                 await publish(session, "session.booked", {"number": number})
-        await run_and_die(organisation, point)
+        await run_and_die(killed_outbox.main, str(organisation.tenant_id), point)
         assert await count_pending(organisation) > 0
         settings = store.model_copy(update={"webhooks": WebhookSettings(allow_private=True)})
         async with asyncio.timeout(180):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -13,6 +14,7 @@ from sqlalchemy import text
 
 from core.errors import Unavailable
 from db.session import tenant_session
+from domain.usage import current_flow_run
 from flows import starts
 from flows.ingest_sources import RETRY_DELAYS, ingest_objects, ingest_sources
 from flows.prepare_partitions import prepare_partitions
@@ -135,10 +137,12 @@ async def test_partitions_are_there_before_they_are_needed(organisation: Organis
 
 async def test_a_run_that_dies_again_and_again_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(times: int) -> SimpleNamespace:
-        return SimpleNamespace(get=lambda: SimpleNamespace(flow_run=SimpleNamespace(run_count=times)))
+        run = SimpleNamespace(id=uuid4(), run_count=times)
+        return SimpleNamespace(get=lambda: SimpleNamespace(flow_run=run))
 
     monkeypatch.setattr(starts, "FlowRunContext", started(MAX_STARTS))
     await begin_run()
+    current_flow_run.set(None)  # the context is this test's, which is no flow
     monkeypatch.setattr(starts, "FlowRunContext", started(MAX_STARTS + 1))
     with pytest.raises(RunGivenUp):
         await begin_run()

@@ -1,5 +1,6 @@
 """Evaluations as a flow, through a real Prefect server: how they end, what is kept, and that pages hold no words."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,10 @@ from sqlalchemy import func, select
 from api.flow_server import start_flow
 from core.errors import Unavailable
 from core.settings import Settings, get_settings
-from core.storage import open_store
 from db.models import Experiment, RagEvaluation, RagReport
 from db.session import tenant_session
 from domain.chat import KeyReused
+from domain.objects import tenant_store
 from evaluation.compare import UnusableRule
 from evaluation.datasets import DatasetNotFound, store_suite
 from evaluation.run import run_suite
@@ -82,7 +83,7 @@ async def test_a_stored_suite_is_run_published_and_shown(people: Organisation, s
     assert f"/v1/evaluations/{outcome.run_id}/report?format=html" in shown["evaluation-report"]
     run = await get_experiment(people)
     assert (run.id, run.status, str(run.flow_run_id)) == (outcome.run_id, "completed", shown["run"])
-    kept = open_store(settings.storage_url, settings.storage)
+    kept = await tenant_store(people.tenant_id, settings)
     written = await kept.read(f"tenants/{people.tenant_id}/reports/{run.id}.html", max_bytes=10_000_000)
     assert [word for word in WORDS if word in written.decode()] == []
     async with tenant_session(people.evaluator) as session:
@@ -207,3 +208,9 @@ async def test_the_api_starts_it_by_its_deployment(people: Organisation, prefect
     assert kept.parameters == given
     assert found.global_concurrency_limit is not None
     assert found.global_concurrency_limit.limit == 1
+    later = datetime.now(UTC) + timedelta(hours=1)
+    second = await start_flow(settings, "run-evaluation", given, at=later)
+    async with get_client() as client:
+        waiting = await client.read_flow_run(second)
+    assert waiting.state is not None
+    assert (waiting.state.type, waiting.next_scheduled_start_time) == ("SCHEDULED", later)

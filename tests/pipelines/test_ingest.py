@@ -17,6 +17,7 @@ from db.session import Principal, tenant_session
 from domain import ingestion
 from domain.identity import UserNotFound
 from domain.ingestion import SourceBusy
+from domain.objects import tenant_store
 from pipelines import ingest_plan
 from pipelines.ingest import IngestReport, ingest_source
 from pipelines.ingest_batch import ingest_batch
@@ -121,7 +122,7 @@ async def test_a_session_is_stored_with_all_that_is_said_about_it(organisation: 
     ]
     assert attempts[-1].pieces == 1
     assert all(a.started_at <= a.finished_at for a in attempts)
-    store = open_store(get_settings().storage_url, get_settings().storage)
+    store = await tenant_store(organisation.tenant_id)
     assert await store.read(stored.storage_key, max_bytes=10_000) == SESSION.encode()
 
 

@@ -47,6 +47,7 @@ def test_keys_are_relative_to_their_manifest() -> None:
     ("line", "sentence"),
     [
         ({"key": "x", "clinet": "a@b.example"}, "has the unknown field 'clinet'; the fields are key, kind,"),
+        ({"key": "x", "decided": True}, "has the unknown field 'decided'"),
         ({"key": "x", "held_at": "last Tuesday"}, "held_at: 'last Tuesday' is no ISO-8601 date; write it like"),
         ({"key": "x", "held_at": 20260302}, "held_at: "),
         ({"key": "x", "client": "amina"}, "client: 'amina' is no e-mail address"),

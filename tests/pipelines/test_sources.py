@@ -1,15 +1,17 @@
 """Listing sources: folders, single files and prefixes, without what is hidden."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from core.settings import StorageSettings
+from core.settings import Settings, StorageSettings
 from core.storage import UnknownScheme, open_store
 from pipelines import sources
 from pipelines.sources import SourceMissing, TooManyObjects, list_source, open_source
 
-LOCAL = StorageSettings(url=None, endpoint_url=None, region="us-east-1")
+TENANT = uuid4()
+LOCAL = Settings()
 
 
 def _fill(folder: Path) -> None:
@@ -23,7 +25,7 @@ def _fill(folder: Path) -> None:
 async def test_a_folder_is_listed_without_hidden_files_and_manifests(tmp_path: Path) -> None:
     _fill(tmp_path)
     for address in (str(tmp_path), tmp_path.as_uri(), f"{tmp_path}/", f"{tmp_path}/deep/.."):
-        source = await open_source(address, LOCAL)
+        source = await open_source(address, LOCAL, TENANT)
         listing = await list_source(source)
         assert source.uri == tmp_path.as_uri()
         assert list(listing.objects) == ["a b.vtt", "b.txt", "deep/c.md"]
@@ -32,7 +34,7 @@ async def test_a_folder_is_listed_without_hidden_files_and_manifests(tmp_path: P
 
 async def test_a_single_file_belongs_to_its_folder(tmp_path: Path) -> None:
     _fill(tmp_path)
-    source = await open_source(str(tmp_path / "a b.vtt"), LOCAL)
+    source = await open_source(str(tmp_path / "a b.vtt"), LOCAL, TENANT)
     listing = await list_source(source)
     assert (source.uri, source.only) == (tmp_path.as_uri(), "a b.vtt")
     assert list(listing.objects) == ["a b.vtt"]
@@ -45,26 +47,28 @@ async def test_a_prefix_of_a_bucket_is_listed_alike(s3_settings: StorageSettings
         await store.write(key, b'{"key": "b.txt"}')
     await open_store("s3://material/listed", s3_settings).write("here-not/d.txt", b"d")
     for address in ("s3://material/listed/here", "s3://material/listed/here/"):
-        source = await open_source(address, s3_settings)
+        source = await open_source(address, LOCAL.model_copy(update={"storage": s3_settings}), TENANT)
         assert source.uri == "s3://material/listed/here"
         assert list((await list_source(source)).objects) == ["b.txt", "deep/c.md"]
-    one = await open_source("s3://material/listed/here/deep/c.md", s3_settings)
+    one = await open_source(
+        "s3://material/listed/here/deep/c.md", LOCAL.model_copy(update={"storage": s3_settings}), TENANT
+    )
     assert (one.uri, one.only) == ("s3://material/listed/here/deep", "c.md")
 
 
 @pytest.mark.parametrize("address", ["/no/such/place", "", " ", "a\0b", "file:///no/such/place"])
 async def test_a_missing_place_is_named(address: str) -> None:
     with pytest.raises(SourceMissing):
-        await open_source(address, LOCAL)
+        await open_source(address, LOCAL, TENANT)
 
 
 async def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(UnknownScheme):
-        await open_source("gopher://host/x", LOCAL)
+        await open_source("gopher://host/x", LOCAL, TENANT)
 
 
 async def test_listing_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _fill(tmp_path)
     monkeypatch.setattr(sources, "MAX_OBJECTS", 2)
     with pytest.raises(TooManyObjects):
-        await list_source(await open_source(str(tmp_path), LOCAL))
+        await list_source(await open_source(str(tmp_path), LOCAL, TENANT))

@@ -20,11 +20,13 @@ from rag.answer import (
     Done,
     Event,
     SourcesFound,
+    SourcesWithdrawn,
     UnusableQuestion,
     answer,
     settle,
 )
 from rag.fakes import ScriptedChat
+from rag.passages import Scope
 from rag.providers.errors import ProviderUnavailable
 from rag.retrieve import retrieve
 from tests.factories.people import Organisation
@@ -102,6 +104,27 @@ async def test_last_session_is_the_scope(organisation: Organisation, sessions: t
     assert "bring the budget to Ingrid" in done.text
     assert done.coverage.sessions_in_scope == 1
     assert "16 April 2026" in done.understood
+
+
+async def test_a_search_is_narrowed_by_what_the_reader_chose(
+    organisation: Organisation, sessions: tuple[Stored, Stored]
+) -> None:
+    first, second = sessions
+    question = "What did Amina say about the pager?"
+    april = Scope(held_from=datetime(2026, 4, 1, tzinfo=UTC))
+    done = await ask(organisation.coach_a, question, within=april)
+    assert {one.source_id for one in done.citations} == {second.source_id}
+    assert "within your filters" in done.understood
+    done = await ask(organisation.coach_a, question, within=Scope(source_ids=(first.source_id,)))
+    assert {one.source_id for one in done.citations} == {first.source_id}
+    done = await ask(organisation.coach_a, question, within=Scope(client_ids=(require_id(organisation.client_b),)))
+    assert done.refused
+    assert "Your filters leave out" in done.text
+    assert done.coverage.sessions_examined == 0
+    # what the reader may not see is not found by narrowing to it
+    done = await ask(organisation.coach_b, "the pager", within=Scope(source_ids=(first.source_id,)))
+    assert done.refused
+    assert done.citations == ()
 
 
 async def test_session_that_does_not_exist_is_said_to(organisation: Organisation, sessions: object) -> None:
@@ -376,11 +399,19 @@ async def test_source_erased_while_the_answer_is_written(
     conversation = await open_chat(coach)
     question = "What did Amina say about the pager in the first session?"
     events = answer(ASSISTANT, coach, question, session_id=conversation, now=NOW)
-    async for event in events:
-        if isinstance(event, Delta):
-            async with tenant_session(organisation.system) as session:
-                await session.execute(delete(IngestedObject).where(IngestedObject.id == sessions[0].object_id))
-        if isinstance(event, CitationsReady):
-            assert event.citations == ()
+    told = []
+
+    async def listen() -> None:
+        async for event in events:
+            told.append(type(event))
+            if isinstance(event, Delta):
+                async with tenant_session(organisation.system) as session:
+                    await session.execute(delete(IngestedObject).where(IngestedObject.id == sessions[0].object_id))
+
+    with pytest.raises(SourcesWithdrawn):
+        await listen()
+    assert Delta in told
+    assert not {CitationsReady, Done} & set(told)
+    await settle()
     async with tenant_session(coach) as session:
-        assert chat.WITHHELD in (await chat.list_messages(session, conversation, limit=5))[1].text
+        assert [one.role for one in await chat.list_messages(session, conversation, limit=5)] == ["user"]

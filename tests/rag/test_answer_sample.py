@@ -89,6 +89,7 @@ async def test_first_question_of_a_newcomer(assistant: Assistant, slugs: Slugs) 
     quotes = " ".join(citation.quote for citation in done.citations)
     assert "I'll write down the three decisions that are mine alone" in quotes
     assert "two whole weeks off in August" in quotes
+    assert len(done.citations) == 2  # what merely sounds like a promise is left out
     assert {citation.speaker for citation in done.citations} == {"Amina Diallo"}
     assert {citation.held_at and citation.held_at.date().isoformat() for citation in done.citations} == {"2026-07-07"}
     assert done.coverage.sessions_in_scope == 1

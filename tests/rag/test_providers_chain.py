@@ -8,7 +8,7 @@ import pytest
 from core.errors import Invalid, Unavailable
 from rag.fakes import ScriptedChat
 from rag.providers.breaker import CircuitBreaker, CircuitOpen
-from rag.providers.chain import AnswerInterrupted, NoProviderAnswered, ProviderFailure, open_answer
+from rag.providers.chain import AnswerInterrupted, NoProviderAnswered, ProviderFailure, is_resting, open_answer
 from rag.providers.errors import BrokenReply, KeyRefused, ProviderUnavailable
 from rag.providers.protocol import AnswerSchema, ChatProvider, Message, Piece, Usage
 
@@ -82,6 +82,8 @@ async def test_a_provider_that_is_down_is_left_alone_after_three_failures() -> N
     assert len(sick.calls) == 3
     failures = (await read(sick, ScriptedChat([["Yes."]])))[2]
     assert [failure.error for failure in failures] == ["CircuitOpen"]
+    assert is_resting(sick)
+    assert not is_resting(down())
 
 
 async def test_breaking_off_counts_as_failing_and_a_wrong_request_does_not() -> None:
@@ -155,6 +157,7 @@ def test_after_the_pause_a_single_call_tries(breaker: CircuitBreaker, clock: Clo
     with pytest.raises(CircuitOpen):
         breaker.attempt()
     clock.now = 10
+    assert not breaker.is_open
     trial = breaker.attempt()
     with pytest.raises(CircuitOpen):
         breaker.attempt()
