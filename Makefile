@@ -59,6 +59,10 @@ static: install ## the part of check that runs no tests
 	@$(RUN)/lint-imports
 	@$(MAKE) migrations
 
+.PHONY: screenshots
+screenshots: install ## pictures of every page at three widths, light and dark, into artifacts/screenshots
+	@$(RUN)/python -m tests.web.screenshots
+
 .PHONY: migrations
 migrations: install ## migrate an empty database up and compare it with the models
 	@home=$$(mktemp -d); chmod 755 "$$home"; trap 'rm -rf "$$home"' EXIT; \
