@@ -64,8 +64,8 @@ async def test_purchase_is_completed_by_the_gateway_s_callback(
     for refused in (
         await call(gateway, organisation.slug, "whsec_b3RoZXI=", kind, **told),
         await call(gateway, organisation.slug, secret, kind, tamper=True, **told),
-        await call(gateway, organisation.slug, secret, kind, stamp=now - 301, **told),
-        await call(gateway, organisation.slug, secret, kind, stamp=now + 301, **told),
+        await call(gateway, organisation.slug, secret, kind, stamp=now - 3600, **told),
+        await call(gateway, organisation.slug, secret, kind, stamp=now + 3600, **told),
         await call(gateway, (await found_organisation()).slug, secret, kind, **told),
         await call(gateway, "nobody-here", secret, kind, **told),
     ):
