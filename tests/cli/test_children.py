@@ -60,7 +60,7 @@ async def test_later_death_ends_the_watch(children: Children) -> None:
     await asyncio.sleep(0.2)
     psutil.Process(child.pid).kill()
     with pytest.raises(ChildDied, match="signal 9"):
-        await asyncio.wait_for(watch, 10)
+        await asyncio.wait_for(watch, 60)
 
 
 async def test_port_in_use_names_its_holder_and_the_flag(children: Children) -> None:

@@ -168,7 +168,7 @@ def test_second_start_ingests_nothing_serves_and_stops_on_sigterm(home: Home, tm
         check_ingest(home, tmp_path)
         check_evidence(home)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LONG)
     assert process.returncode == 0, out + err
     assert out.count("unchanged since the last start") == len(read_sample().tenants), out
     assert out.count("nothing new") == len(read_sample().tenants), out
@@ -218,7 +218,7 @@ def ask_by_http(home: Home, api_url: str) -> str:
         f"{api_url}/v1/chat/completions",
         headers={"Authorization": f"Bearer {keys[welcome.user]}"},
         json={"model": "sasha", "messages": [{"role": "user", "content": welcome.question}]},
-        timeout=60,
+        timeout=LONG,
     )
     assert reply.status_code == 200, reply.text
     return str(reply.json()["choices"][0]["message"]["content"])
@@ -228,7 +228,7 @@ def test_what_a_killed_start_leaves_is_stopped_by_the_next(home: Home) -> None:
     with home.start(*home.up) as process:
         run = wait_for(lambda: (found := find_run(home.folder)) and len(found.children) == 2 and found, process)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=LONG)
     assert find_run(home.folder) is None
     left = [child.pid for child in run.children if psutil.pid_exists(child.pid)]
     assert len(left) == 2, "API and flow server outlive it"
@@ -240,7 +240,7 @@ def test_interrupt_while_starting_is_clean(home: Home) -> None:
     with home.start(*home.up) as process:
         wait_for(lambda: (found := find_run(home.folder)) and found.children, process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LONG)
     assert process.returncode == 130
     assert "Traceback" not in out + err
     assert home.processes() == []

@@ -42,7 +42,7 @@ async def collect(chunks: AsyncIterator[bytes]) -> bytes:
     return b"".join([chunk async for chunk in chunks])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     content=st.binary(max_size=200), sizes=st.lists(st.integers(0, 400)), ways=st.tuples(st.booleans(), st.booleans())
 )

@@ -28,6 +28,7 @@ from tests.factories.answers import Answered, agree, store_answer
 from tests.factories.evidence import store_claim
 from tests.factories.people import Organisation, found_organisation
 from tests.factories.sessions import Stored, require_id, store_document, store_session
+from tests.factories.waiting import until_blocked
 
 PROMISE = "I'll call Tobias before the weekend."
 TURNS = [("coach", "What will you do?"), ("client", PROMISE), ("coach", "Good.")]
@@ -358,12 +359,9 @@ async def test_the_owner_s_functions_are_not_for_the_app(world: World) -> None:
 async def test_a_withdrawal_waits_for_a_study_under_way_and_then_removes_it(world: World) -> None:
     people = world.people
     await agree_all(world)
-    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     async with tenant_session(people.system) as session:
         await session.execute(PROPOSE, {"id": world.answer.message_id})
         withdrawal = asyncio.create_task(_withdraw(people.client_b))
-        while not await session.scalar(waiting):
-            assert not withdrawal.done()
-            await asyncio.sleep(0.01)
+        await until_blocked(session, withdrawal)
     await withdrawal
     assert await count_kept(people) == (0, 0, 0, 0)

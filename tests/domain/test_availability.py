@@ -128,7 +128,7 @@ def calendars(draw: st.DrawFn) -> tuple[CoachAvailability, list[Taken], datetime
 
 
 @given(calendars())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_free_slots_keep_every_promise(calendar: tuple[CoachAvailability, list[Taken], datetime, datetime]) -> None:
     hours, taken, start, until = calendar
     zone = ZoneInfo(hours.timezone)
@@ -157,7 +157,7 @@ def test_free_slots_keep_every_promise(calendar: tuple[CoachAvailability, list[T
 
 
 @given(calendars())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_window_cut_in_two_holds_the_same_slots(
     calendar: tuple[CoachAvailability, list[Taken], datetime, datetime],
 ) -> None:

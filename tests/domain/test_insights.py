@@ -18,6 +18,7 @@ from domain.insights import accept_insight, edit_insight, get_insight, reject_in
 from tests.factories.evidence import store_claim, store_insight, store_pattern
 from tests.factories.people import Organisation
 from tests.factories.sessions import Stored, name_people, require_id, store_session
+from tests.factories.waiting import until_blocked
 
 MARCH, APRIL = (datetime(2026, month, 12, 9, tzinfo=UTC) for month in (3, 4))
 PROMISE, KEPT, SECRET = "I'll raise the rota with Helen.", "I talked to Helen about the rota.", "I have not slept."
@@ -215,9 +216,7 @@ async def test_what_went_stale_is_not_accepted(organisation: Organisation, draft
     async with tenant_session(organisation.system) as session:
         await session.execute(text("DELETE FROM rag.transcripts WHERE id = :id"), {"id": drafted.march.source_id})
         waiting = asyncio.create_task(judge())
-        while not await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
-            assert not waiting.done()
-            await asyncio.sleep(0.01)
+        await until_blocked(session, waiting)
     await waiting
     assert [type(error) for error in errors] == [insights.InsightStale]
     async with tenant_session(organisation.coach_a) as session:

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -70,7 +70,6 @@ def test_no_answer_no_points() -> None:
     assert score_answers([], {}) == 0
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is not a slow strategy
 @given(
     st.dictionaries(
         st.sampled_from(sorted(RIGHT)), st.text(max_size=40) | st.booleans() | st.lists(st.text(max_size=5), max_size=5)

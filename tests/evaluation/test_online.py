@@ -33,6 +33,7 @@ from rag.fakes import HashEmbedder
 from tests.factories.answers import Answered, agree, store_answer
 from tests.factories.people import Organisation
 from tests.factories.sessions import EMBEDDER, Stored, require_id, store_session
+from tests.factories.waiting import until_blocked
 
 TURNS = [
     ("coach", "What will you do about the pager?"),
@@ -248,16 +249,9 @@ async def test_a_withdrawal_waits_for_a_score_that_is_being_stored_and_removes_i
     async with tenant_session(organisation.system) as session:
         await session.execute(insert, {"id": stored.message_id})
         waiting = asyncio.create_task(withdraw())
-        while not (waiting.done() or await count_waiting_locks(organisation)):  # noqa: ASYNC110  # another process's lock has no event
-            await asyncio.sleep(0.02)
+        await until_blocked(session, waiting)
     await waiting
     assert await read(organisation) == []
-
-
-async def count_waiting_locks(organisation: Organisation) -> int:
-    async with tenant_session(organisation.system) as session:
-        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        return int(await session.scalar(text(waiting)) or 0)
 
 
 async def test_what_whoever_asked_may_no_longer_see_is_not_scored(

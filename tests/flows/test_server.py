@@ -18,6 +18,7 @@ import psutil
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
 from core.settings import get_settings
 from domain import ingestion
@@ -159,6 +160,13 @@ async def test_a_killed_run_does_not_stay_running_and_is_finished_by_the_next_pr
         async def read_run() -> Any:
             return await client.read_flow_run(run.id)
 
+        async def find_heartbeats() -> Any:
+            theirs = EventFilter(
+                event=EventNameFilter(name=["prefect.flow-run.heartbeat"]),
+                resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
+            )
+            return (await client.read_events(theirs, limit=1)).events
+
         async with ingestion.hold_source(organisation.tenant_id, source.as_uri()):
             async with _serve(prefect_server, tmp_path / "log"):
                 deployment = await _wait_for(find_deployment, lambda found: found is not None)
@@ -169,7 +177,8 @@ async def test_a_killed_run_does_not_stay_running_and_is_finished_by_the_next_pr
                 )
                 assert TAG in run.tags
                 await _wait_for(read_run, lambda now: now.state_name == "Running")
-                await asyncio.sleep(2)  # its first heartbeat is on its way
+                await _wait_for(find_heartbeats, bool)
+                await asyncio.sleep(2)  # what is stored is on its way to the automations too
             await _wait_for(read_run, lambda now: now.state_name == "AwaitingRetry")
         async with _serve(prefect_server, tmp_path / "log"):
             done = await _wait_for(read_run, lambda now: now.state.is_final())

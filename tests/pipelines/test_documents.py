@@ -313,7 +313,7 @@ def test_text_keeps_what_the_store_can_hold() -> None:
 
 
 @given(st.binary(max_size=400), st.sampled_from(["a.txt", "a.csv", "a.md", "a.html", "a.eml", "a.pdf", "a"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_bytes_give_text_or_a_sentence(content: bytes, name: str) -> None:
     outcome = read_or_refuse(name, content)
     if isinstance(outcome, str):
@@ -334,7 +334,7 @@ WHOLE = {
 
 
 @given(st.sampled_from(sorted(WHOLE)), st.floats(0, 1), st.integers(0, 40), st.binary(max_size=8))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_damage_anywhere_gives_text_or_a_sentence(kind: str, place: float, lost: int, noise: bytes) -> None:
     whole = WHOLE[kind]
     at = int(place * len(whole))

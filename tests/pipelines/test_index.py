@@ -118,7 +118,7 @@ async def test_a_document_keeps_text_pages_and_headings(organisation: Organisati
     assert (chunk.page_first, chunk.page_last, chunk.heading, chunk.document_id) == (1, 2, "Rules", document.id)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.sampled_from(["goal", "plan", "fear", "sleep", "team"]), min_size=1), max_size=4))
 async def test_term_counts_hold_after_any_indexing_and_withdrawing(
     organisation: Organisation, spoken: list[list[str]]

@@ -156,7 +156,7 @@ LAYOUTS: dict[str, tuple[Writer, str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(turns=conversations())
 def test_what_was_said_is_read_back(layout: str, turns: list[Turn]) -> None:
     write, expected_format, lost = LAYOUTS[layout]
@@ -179,7 +179,7 @@ def read(content: bytes) -> None:
         assert all(turn.text for turn in parsed.turns)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     read(content)
@@ -193,13 +193,13 @@ PIECES = (
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join), st.sampled_from(["utf-8", "utf-16", "utf-16-be"]))
 def test_any_mixture_is_read_or_refused(content: str, encoding: str) -> None:
     read(content.encode(encoding))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(conversations(), st.data())
 def test_a_damaged_docx_is_read_or_refused(turns: list[Turn], data: st.DataObject) -> None:
     content = bytearray(write_teams_word(turns))

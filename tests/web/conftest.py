@@ -40,7 +40,7 @@ class Served:
         command = [sys.executable, "-m", "tests.web.served", str(self.port)]
         self.process = subprocess.Popen(command, env={**os.environ, **self.environment})  # noqa: ASYNC220  # instant
         async with httpx.AsyncClient() as client:
-            for _ in range(600):
+            for _ in range(2400):
                 assert self.process.poll() is None, "the service ended"
                 try:
                     if (await client.get(f"{self.url}/healthz")).is_success:
@@ -53,7 +53,7 @@ class Served:
         """End it as a power cut would."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
 
 
 @asynccontextmanager

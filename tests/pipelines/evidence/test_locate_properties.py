@@ -77,7 +77,7 @@ def damage(exact: str, chance: random.Random) -> str:
     return chance.choice(("{}", "“{}”", " {} ", '"{}."')).format(joined)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sessions, chances)
 def test_true_words_are_found_whatever_their_writing(session: SessionText, chance: random.Random) -> None:
     speaker, exact = pick(session, chance)
@@ -92,7 +92,7 @@ def test_true_words_are_found_whatever_their_writing(session: SessionText, chanc
         assert locate_quote(stored, session) == found
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(sessions, chances)
 def test_words_of_another_never_pass(session: SessionText, chance: random.Random) -> None:
     speaker, exact = pick(session, chance)
@@ -103,7 +103,7 @@ def test_words_of_another_never_pass(session: SessionText, chance: random.Random
     assert isinstance(locate_quote(Candidate(exact=exact, speaker=other), session), Rejected)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(sessions, chances)
 def test_glued_words_never_pass(session: SessionText, chance: random.Random) -> None:
     (_, first), (_, second) = pick(session, chance), pick(session, chance)
@@ -112,7 +112,7 @@ def test_glued_words_never_pass(session: SessionText, chance: random.Random) -> 
     assert isinstance(locate_quote(Candidate(exact=glued), session), Rejected)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(sessions, chances)
 def test_a_changed_number_negation_or_word_never_passes(session: SessionText, chance: random.Random) -> None:
     speaker, exact = pick(session, chance)
@@ -128,7 +128,7 @@ def test_a_changed_number_negation_or_word_never_passes(session: SessionText, ch
     assert isinstance(locate_quote(Candidate(exact=edited, speaker=speaker), session), Rejected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.sampled_from(("A", "B", None)), st.text(max_size=60)), max_size=5),
     st.text(alphabet=st.characters(exclude_categories=()), max_size=60),
@@ -151,7 +151,7 @@ def test_whatever_is_claimed_of_whatever_is_said_only_source_words_come_back(
             assert found.char_end <= turns[-1].char_end
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(spoken_words, min_size=2, max_size=30).map("\n".join), chances)
 def test_a_document_is_searched_as_a_session_is(text: str, chance: random.Random) -> None:
     words = text.split()

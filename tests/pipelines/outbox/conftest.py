@@ -19,9 +19,15 @@ Build = Callable[..., Dispatcher]
 
 
 @pytest.fixture
-def local_settings(store: Settings) -> Settings:
+def timeout_s() -> float:
+    """Seconds a receiver has to answer; short where it is to be given up only."""
+    return 30
+
+
+@pytest.fixture
+def local_settings(store: Settings, timeout_s: float) -> Settings:
     """Settings that let webhooks reach this machine."""
-    return store.model_copy(update={"webhooks": WebhookSettings(allow_private=True, timeout_s=1)})
+    return store.model_copy(update={"webhooks": WebhookSettings(allow_private=True, timeout_s=timeout_s)})
 
 
 @pytest.fixture

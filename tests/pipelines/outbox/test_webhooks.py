@@ -109,12 +109,12 @@ async def test_trouble_is_tried_again_with_the_same_id_and_body(organisation: Or
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "says"),
+    ("answer", "code", "says", "timeout_s"),
     [
-        (Answer(302, (("location", "http://127.0.0.1/elsewhere"),)), 302, "redirects are not followed"),
-        (Answer(silence=5), None, "did not answer within 1 seconds"),
-        (Answer(404), 404, "answered 404"),
-        (Answer(hang_up=True), None, "broke"),
+        (Answer(302, (("location", "http://127.0.0.1/elsewhere"),)), 302, "redirects are not followed", 30),
+        (Answer(silence=5), None, "did not answer within 1 seconds", 1),
+        (Answer(404), 404, "answered 404", 30),
+        (Answer(hang_up=True), None, "broke", 30),
     ],
 )
 async def test_what_never_works_is_given_up_and_replayed(
