@@ -4,6 +4,7 @@ Templates over stored rows, without a model. A draft is a proposal: nothing is e
 accepted or rejected is not drafted again, as a draft's id comes from its template and its matter alone.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ MOST_OF_A_TEMPLATE: Final = 3
 _MOST_PATTERNS: Final = 200
 _MOST_COMMITMENTS: Final = 200
 _MOST_TOLD: Final = 5  # broken commitments named in one body
+_FULL_STOP: Final = re.compile(r"\.+(?=”?$)")
 _JUDGED: Final = frozenset({"client_visible", "coach_only"})
 """What stands on anything else no coach may read, so none could judge it."""
 
@@ -343,7 +345,7 @@ def find_theme(broken: Sequence[Under], others: Sequence[Under]) -> str | None:
 
 def _tell(claim: Under) -> str:
     day = f" ({format_day(claim.held_at)})" if claim.held_at else ""
-    return f"{shorten(claim.statement).rstrip('.')}{day}"
+    return f"{_FULL_STOP.sub('', shorten(claim.statement))}{day}"
 
 
 def _cut(words: str, most: int) -> str:

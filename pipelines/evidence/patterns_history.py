@@ -140,8 +140,8 @@ def shorten(words: str, most: int = 240) -> str:
 
 
 def quote(one: Read) -> str:
-    """Return when something was said, and its words."""
-    return f"{say_day(one.claim.held_at)}: “{shorten(one.claim.quotes[0][0].exact)}”"
+    """Return when something was said, and its words; their full stop is left to the sentence around them."""
+    return f"{say_day(one.claim.held_at)}: “{shorten(one.claim.quotes[0][0].exact).removesuffix('.')}”"
 
 
 def name_subject(one: Read, other: Read) -> str | None:

@@ -55,7 +55,7 @@ async def store_record(organisation: Organisation, sessions: list[Stored]) -> UU
     )
     ten = await store_claim(
         organisation, april, "I'll close the laptop at ten then.",
-        statement="Amina Diallo will close the laptop at ten.",
+        statement="Amina Diallo said: “I'll close the laptop at ten.”",
     )  # fmt: skip
     for settled, words, session, status in (
         (rota, "I talked to Helen.", may, "kept"), (nine, "I left the laptop open past nine.", april, "broken"),
@@ -78,8 +78,8 @@ async def test_record_of_commitments_asks_about_what_was_broken(
     assert made.method == "template.commitment_record/1"
     assert made.body == (
         "Amina Diallo kept 1 of 3 commitments between 12 March and 12 May 2026.\n\n"
-        "Not kept: Amina Diallo will close the laptop at nine (12 March 2026); Amina Diallo will close the laptop at "
-        "ten (12 April 2026). What was not kept has “laptop” in common.\n\n"
+        "Not kept: Amina Diallo will close the laptop at nine (12 March 2026); Amina Diallo said: “I'll close the "
+        "laptop at ten” (12 April 2026). What was not kept has “laptop” in common.\n\n"
         "Ask: What stands in the way when it comes to “laptop”?"
     )
     async with tenant_session(organisation.system) as session:

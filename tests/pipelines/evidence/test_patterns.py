@@ -78,7 +78,7 @@ def test_a_change_has_both_sides_and_what_goes_back_on_it() -> None:
     [change] = find(settle_all(wants, leaves), "change")
     assert names(change, wants, leaves)
     assert change.counter == ()
-    assert "on 12 January 2026: “I want to stay on the school board.”" in change.statement
+    assert "on 12 January 2026: “I want to stay on the school board”" in change.statement
     returns = say("decision", "I've changed my mind about the school board again.", DAYS[3])
     [change] = find(settle_all(wants, leaves, returns), "change")
     assert {returns.claim_id, leaves.claim_id, wants.claim_id} == {*change.supporting, *change.counter}
