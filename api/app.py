@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from starlette.routing import BaseRoute
@@ -16,6 +16,7 @@ from api.dispatch import deliver_outbox, link_readings
 from api.errors import Problem, install_error_handlers
 from api.limits import BodyLimit
 from api.middleware import RequestTrace
+from api.parameters import refuse_unknown_parameters
 from api.rate_limits import AddressLimit, RateLimits
 from api.routes import (
     analytics,
@@ -113,7 +114,7 @@ def create_app(settings: Settings | None = None, assistant: Assistant | None = N
 @cache
 def _list_routes() -> list[BaseRoute]:
     """Return every route; FastAPI builds each at the first request, which takes a second for all, once a process."""
-    router = APIRouter()
+    router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)])
     for routes in (
         completions, chat, shares, search, coaching, sources, evidence, insights, feedback, proposals, evaluations,
         ingestion, readers, speakers, auth, users, practice,
