@@ -13,7 +13,7 @@ from core.settings import Settings
 from tests.cli.test_main import run
 from tests.factories.backups import BackupWorld, new_database, open_backup_world
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.whole_store, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from db.provision import OWNER, to_libpq_url
 from tests.cli.test_main import run
 from tests.factories.people import Organisation
 
+pytestmark = pytest.mark.whole_store
+
 
 @pytest.fixture
 def owner(store: Settings) -> Iterator[psycopg.Connection]:

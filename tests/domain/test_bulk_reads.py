@@ -22,6 +22,8 @@ from domain.reading import reading_through, record_reading
 from tests.factories.people import Organisation
 from tests.factories.sessions import require_id
 
+pytestmark = pytest.mark.whole_store
+
 SETTINGS = AuditSettings()
 NOON = datetime(2026, 6, 17, 12, 30, tzinfo=UTC)  # a Wednesday
 

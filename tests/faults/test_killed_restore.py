@@ -22,7 +22,7 @@ from tests.faults import killed_restore
 from tests.faults.killed_restore import POINTS
 from tests.faults.killing import run_and_die
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.whole_store, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,8 @@ from tests.factories.months import as_owner, has_month, keep_for, make_month, mo
 from tests.factories.people import Organisation, found_organisation
 from tests.factories.sessions import EMBEDDER, require_id
 
+pytestmark = pytest.mark.whole_store
+
 
 def of(lines: list[MonthLine], table: str, month: date) -> list[tuple[str, int]]:
     return [(line.did, line.rows) for line in lines if (line.table, line.month) == (table, month)]

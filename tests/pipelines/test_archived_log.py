@@ -24,6 +24,8 @@ from tests.factories.months import has_month, make_month, moment, place_hold
 from tests.factories.people import Organisation
 from tests.factories.sessions import require_id
 
+pytestmark = pytest.mark.whole_store
+
 LOG = "governance.audit_logs"
 MONTHS = iter([date(2024, month, 1) for month in range(1, 13)])
 """More than a year old, and less than three; no two tests share one."""

@@ -27,6 +27,8 @@ from tests.factories.sessions import EMBEDDER
 from tests.faults import killed_restore
 from tests.faults.killing import run_and_die
 
+pytestmark = pytest.mark.whole_store
+
 
 def left_over(world: BackupWorld) -> list[Path]:
     return list(world.settings.postgres_folder.parent.glob(f"{PREFIX}*"))

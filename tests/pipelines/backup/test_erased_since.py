@@ -18,6 +18,8 @@ from tests.factories.backups import BackupWorld, new_database, open_backup_world
 from tests.factories.erasure import verify_request
 from tests.factories.sessions import EMBEDDER, require_id
 
+pytestmark = pytest.mark.whole_store
+
 
 @pytest.fixture
 async def changing(store: Settings) -> AsyncIterator[BackupWorld]:

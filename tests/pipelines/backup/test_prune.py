@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from core.crypto import load_master_key
 from core.settings import BackupSettings
 from core.storage import ObjectStore, open_store
@@ -10,6 +12,8 @@ from pipelines.backup.manifest import Manifest, list_backups, name_backup, read_
 from pipelines.backup.prune import prune
 from pipelines.backup.seal import make_key
 from tests.factories.backups import BackupWorld
+
+pytestmark = pytest.mark.whole_store
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

@@ -44,6 +44,8 @@ from tests.db.test_migrations import CATALOGUE
 from tests.factories.backups import OBJECTS, SECRET, BackupWorld, new_database
 from tests.factories.people import Organisation
 
+pytestmark = pytest.mark.whole_store
+
 
 @pytest.fixture
 def copied(world: BackupWorld, made: Manifest, tmp_path: Path) -> str:
