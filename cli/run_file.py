@@ -7,10 +7,12 @@ dies. What a killed `up` left running is stopped by the next one.
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import BinaryIO, Final
 
 import psutil
 
@@ -19,6 +21,8 @@ from core.logging import get_logger
 
 LOCK, NOTES = "run.lock", "run.json"
 STOP_SECONDS = 5
+_LOOKS_LAST_S: Final = 1.0
+"""Commands that look whether somebody runs hold the lock for a moment themselves; this is far longer."""
 
 
 class AlreadyRunning(Conflict):
@@ -72,7 +76,7 @@ def hold_home(home: Path) -> Iterator[RunNotes]:
     """
     with (home / LOCK).open("wb") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock)
         except BlockingIOError as error:
             notes = _read(home)
             where = f"it serves {notes.api_url}" if notes and notes.api_url else "it is still starting"
@@ -88,6 +92,18 @@ def hold_home(home: Path) -> Iterator[RunNotes]:
             yield notes
         finally:
             (home / NOTES).unlink(missing_ok=True)
+
+
+def _take(lock: BinaryIO) -> None:
+    end = time.monotonic() + _LOOKS_LAST_S
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _read(home: Path) -> RunNotes | None:

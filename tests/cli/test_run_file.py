@@ -1,15 +1,17 @@
 """The notes of a running `up`: one at a time, found by others, cleaned up after a kill."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cli.run_file import NOTES, AlreadyRunning, RunNotes, Started, find_run, hold_home, stop_tree
+from cli.run_file import LOCK, NOTES, AlreadyRunning, RunNotes, Started, find_run, hold_home, stop_tree
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(120)"]
 STUBBORN = """
@@ -38,6 +40,14 @@ def test_running_one_is_found_and_second_refused(tmp_path: Path) -> None:
         assert find_run(tmp_path) == notes, "the refused one must leave the notes alone"
     assert find_run(tmp_path) is None
     assert not (tmp_path / NOTES).exists()
+
+
+def test_those_who_only_look_keep_nobody_from_starting(tmp_path: Path) -> None:
+    with (tmp_path / LOCK).open("wb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # as `find_run` does for a moment
+        threading.Timer(0.2, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        with hold_home(tmp_path):
+            assert find_run(tmp_path) is not None
 
 
 def test_notes_of_a_killed_run_do_not_count_and_its_children_are_stopped(tmp_path: Path) -> None:
