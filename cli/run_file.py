@@ -85,8 +85,12 @@ def hold_home(home: Path) -> Iterator[RunNotes]:
                 f"`regenesis up` is already running on {home}{pid}, {where}; "
                 "stop it with Ctrl-C first, or set REGENESIS_HOME to another folder."
             ) from error
-        _stop_leftovers(home)
-        notes = RunNotes(pid=os.getpid())
+        left = _read(home)
+        notes = RunNotes(pid=os.getpid(), children=left.children if left else [])
+        notes.write(home)  # at once, as what a killed one served would pass for ours
+        for child in notes.children:
+            _stop_leftover(child)
+        notes.children.clear()
         notes.write(home)
         try:
             yield notes
@@ -114,14 +118,12 @@ def _read(home: Path) -> RunNotes | None:
     return None
 
 
-def _stop_leftovers(home: Path) -> None:
-    notes = _read(home)
-    for child in notes.children if notes else ():
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(child.pid)
-            if abs(process.create_time() - child.created) < 1:
-                get_logger("cli.up").warning("stopping what a killed run left", process=child.name, pid=child.pid)
-                stop_tree(process)
+def _stop_leftover(child: Started) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(child.pid)
+        if abs(process.create_time() - child.created) < 1:
+            get_logger("cli.up").warning("stopping what a killed run left", process=child.name, pid=child.pid)
+            stop_tree(process)
 
 
 def stop_tree(process: psutil.Process, *, seconds: float = STOP_SECONDS) -> None:

@@ -50,7 +50,16 @@ def test_those_who_only_look_keep_nobody_from_starting(tmp_path: Path) -> None:
             assert find_run(tmp_path) is not None
 
 
-def test_notes_of_a_killed_run_do_not_count_and_its_children_are_stopped(tmp_path: Path) -> None:
+def test_notes_of_a_killed_run_do_not_count_and_its_children_are_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile: list[RunNotes | None] = []
+
+    def stop(process: psutil.Process) -> None:
+        meanwhile.append(find_run(tmp_path))
+        stop_tree(process)
+
+    monkeypatch.setattr("cli.run_file.stop_tree", stop)
     left = subprocess.Popen(SLEEPER)
     other = subprocess.Popen(SLEEPER)
     created = psutil.Process(left.pid).create_time()
@@ -68,6 +77,8 @@ def test_notes_of_a_killed_run_do_not_count_and_its_children_are_stopped(tmp_pat
         with hold_home(tmp_path):
             assert not psutil.pid_exists(left.pid)
             assert other.poll() is None, "a process that only inherited the number is not ours"
+            assert find_run(tmp_path) == RunNotes(pid=os.getpid())
+        assert meanwhile == [RunNotes(pid=os.getpid(), children=killed.children)], "what is to be stopped stays noted"
     finally:
         for process in (left, other):
             process.kill()
