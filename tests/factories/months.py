@@ -14,6 +14,7 @@ from db.locate import owner_url
 from db.models import LegalHold, RetentionPolicy
 from db.provision import OWNER, to_libpq_url
 from db.session import tenant_session
+from tests.factories.commerce import pay
 from tests.factories.people import Organisation
 from tests.factories.sessions import require_id
 
@@ -118,3 +119,15 @@ async def release_hold(organisation: Organisation, hold_id: UUID) -> None:
     """Release it."""
     async with tenant_session(organisation.system) as session:
         await session.execute(update(LegalHold).where(LegalHold.id == hold_id).values(released_at=text("now()")))
+
+
+async def age_payment(organisation: Organisation, settings: Settings, *, failure_reason: str | None = None) -> None:
+    """Make one payment of April 2018."""
+    paid = await pay(organisation, status="pending")
+    with as_owner(settings, organisation.tenant_id) as connection:
+        connection.execute("ALTER TABLE commerce.transactions DISABLE TRIGGER USER")
+        connection.execute(
+            "UPDATE commerce.transactions SET created_at = '2018-04-05', failure_reason = %s WHERE id = %s",
+            [failure_reason, paid.id],
+        )
+        connection.execute("ALTER TABLE commerce.transactions ENABLE TRIGGER USER")

@@ -26,9 +26,18 @@ from pipelines.reconcile import Finding
 from pipelines.reconcile import to_rows as list_findings
 from pipelines.retention.apply import Line
 from pipelines.retention.apply import to_rows as list_lines
-from tests.factories.commerce import pay
 from tests.factories.erasure import verify_request
-from tests.factories.months import as_owner, has_month, keep_for, make_month, moment, notify_in, place_hold, track_in
+from tests.factories.months import (
+    age_payment,
+    as_owner,
+    has_month,
+    keep_for,
+    make_month,
+    moment,
+    notify_in,
+    place_hold,
+    track_in,
+)
 from tests.factories.people import Organisation, found_organisation
 from tests.factories.sessions import EMBEDDER, require_id
 
@@ -100,18 +109,6 @@ async def test_messages_go_with_their_citations_only_if_the_tenant_says_so(
     assert (await count(organisation, ChatMessage), await count(organisation, ChatSession)) == (0, 1)
 
 
-async def age_payment(organisation: Organisation, store: Settings) -> None:
-    """Make one payment of April 2018."""
-    paid = await pay(organisation, status="pending")
-    with as_owner(store, organisation.tenant_id) as connection:
-        connection.execute("ALTER TABLE commerce.transactions DISABLE TRIGGER USER")
-        connection.execute(
-            "UPDATE commerce.transactions SET created_at = '2018-04-05' WHERE id = %s",
-            [paid.id],
-        )
-        connection.execute("ALTER TABLE commerce.transactions ENABLE TRIGGER USER")
-
-
 async def test_money_is_copied_and_stays(organisation: Organisation, store: Settings) -> None:
     await age_payment(organisation, store)
     month = date(2018, 4, 1)
@@ -126,11 +123,7 @@ async def test_money_is_copied_and_stays(organisation: Organisation, store: Sett
 async def test_archived_money_outlives_its_organisation_without_its_keys(
     organisation: Organisation, store: Settings
 ) -> None:
-    await age_payment(organisation, store)
-    with as_owner(store, organisation.tenant_id) as connection:
-        connection.execute("ALTER TABLE commerce.transactions DISABLE TRIGGER USER")
-        connection.execute("UPDATE commerce.transactions SET failure_reason = 'Amina forgot it'")
-        connection.execute("ALTER TABLE commerce.transactions ENABLE TRIGGER USER")
+    await age_payment(organisation, store, failure_reason="Amina forgot it")
     await archive_months(only=[organisation.tenant_id])
     sealed = await tenant_store(organisation.tenant_id)
     (before,) = await list_kept(organisation)
