@@ -6,9 +6,7 @@ in a key service (`core.kms`), and nothing here would change.
 """
 
 import hashlib
-import os
 import secrets
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,13 +16,13 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from pydantic import SecretStr
 
 from core.errors import Unavailable
-from core.key_files import KEY_BYTES, decode_key, make_key_file
-from core.settings import Settings, UnusableSetting, ensure_home
+from core.key_files import KEY_BYTES, load_key_file, read_key
+from core.settings import Settings, ensure_home
 
 MASTER_KEY_FILE: Final = "master.key"
+_SETTING: Final = "REGENESIS_CRYPTO__MASTER_KEY"
 _NONCE_BYTES: Final = 12
 """Random nonces of 96 bits are good for 2**32 encryptions a key (NIST SP 800-38D §8.3)."""
 _FORMAT: Final = b"\x01"
@@ -41,14 +39,6 @@ class DataKeyDestroyed(Unavailable):
 
 class MasterKeyWrong(Unavailable):
     """This organisation's keys are wrapped by another master key; give it as REGENESIS_CRYPTO__PREVIOUS_MASTER_KEY."""
-
-
-class MasterKeyExposed(Unavailable):
-    """The master key can be read by other users of this machine; run `chmod 600` on its file."""
-
-
-class MasterKeyUnusable(Unavailable):
-    """The master key can't be read; restore its file, or set REGENESIS_CRYPTO__MASTER_KEY."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +163,12 @@ class FieldCipher:
 def load_master_key(settings: Settings) -> MasterKey:
     """Return the master key: of the key service, of the settings, or of the file in the home, made on first use.
 
-    Raises `UnusableSetting`, `MasterKeyExposed`, `MasterKeyUnusable`.
+    Raises `UnusableSetting`, `KeyFileExposed`, `KeyFileUnusable`.
     """
     if settings.crypto.kms_key_id is not None:
         return _open_service(settings.crypto.kms_key_id, settings)
     if settings.crypto.master_key is not None:
-        return _read_setting("MASTER_KEY", settings.crypto.master_key)
+        return LocalMasterKey(read_key(settings.crypto.master_key, _SETTING))
     return _load_from_file(ensure_home(settings) / MASTER_KEY_FILE)
 
 
@@ -195,7 +185,8 @@ def find_master_key(key_id: str, settings: Settings) -> MasterKey:
         return _open_service(name, settings)
     before: list[MasterKey] = []
     if settings.crypto.previous_master_key is not None:
-        before.append(_read_setting("PREVIOUS_MASTER_KEY", settings.crypto.previous_master_key))
+        earlier = read_key(settings.crypto.previous_master_key, "REGENESIS_CRYPTO__PREVIOUS_MASTER_KEY")
+        before.append(LocalMasterKey(earlier))
     if (path := settings.home / MASTER_KEY_FILE).exists():
         before.append(_load_from_file(path))
     for key in before:
@@ -210,28 +201,6 @@ def _open_service(key_id: str, settings: Settings) -> MasterKey:
     return open_kms_key(key_id, settings.crypto)
 
 
-def _read_setting(name: str, given: SecretStr) -> LocalMasterKey:
-    key = decode_key(given.get_secret_value())
-    if key is None:
-        raise UnusableSetting(f"The setting REGENESIS_CRYPTO__{name} can't be used; give 32 bytes as base64.")
-    return LocalMasterKey(key)
-
-
 @cache
 def _load_from_file(path: Path) -> LocalMasterKey:
-    if not path.exists():
-        make_key_file(path)
-    try:
-        is_exposed = os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-        key = decode_key(path.read_text(encoding="ascii"))
-    except (OSError, ValueError) as error:
-        raise MasterKeyUnusable(
-            f"The master key in {path} can't be read; restore it, or set REGENESIS_CRYPTO__MASTER_KEY."
-        ) from error
-    if is_exposed:
-        raise MasterKeyExposed(f"The master key can be read by other users of this machine; run `chmod 600 {path}`.")
-    if key is None:
-        raise MasterKeyUnusable(
-            f"The master key in {path} is damaged; restore the file, or set REGENESIS_CRYPTO__MASTER_KEY."
-        )
-    return LocalMasterKey(key)
+    return LocalMasterKey(load_key_file(path, _SETTING))

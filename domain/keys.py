@@ -65,7 +65,7 @@ async def field_cipher(session: AsyncSession, *, keyring: Keyring | None = None)
     """Return the cipher for encrypted columns of the session's tenant, whoever is bound to it.
 
     The first call for a tenant makes its key, within the session's transaction; of several at once all get the same.
-    Raises `DataKeyDestroyed`, `MasterKeyWrong`, `MasterKeyExposed`, `MasterKeyUnusable`, and the errors of the keyring
+    Raises `DataKeyDestroyed`, `MasterKeyWrong`, `KeyFileExposed`, `KeyFileUnusable`, and the errors of the keyring
     and of the key service.
     """
     tenant_id, keys = await _load(session, "fields", keyring, makes=True)

@@ -4,6 +4,7 @@ import base64
 import multiprocessing
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,12 +18,13 @@ from core.crypto import (
     FieldCipher,
     FieldUnreadable,
     LocalMasterKey,
-    MasterKeyExposed,
-    MasterKeyUnusable,
+    MasterKey,
     MasterKeyWrong,
     load_master_key,
 )  # fmt: skip
+from core.key_files import KeyFileExposed, KeyFileUnusable
 from core.settings import CryptoSettings, Settings, UnusableSetting
+from core.signing import SIGNING_KEY_FILE, SigningKey, load_signing_key
 
 TENANT, ROW = uuid4(), uuid4()
 KEY = bytes(range(32))
@@ -111,6 +113,13 @@ def test_key_file_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     assert load_master_key(settings_at(tmp_path, path.read_text())).id == made.id
 
 
+KEYS = pytest.mark.parametrize(
+    ("load", "name", "setting"),
+    [(load_master_key, MASTER_KEY_FILE, "MASTER_KEY"), (load_signing_key, SIGNING_KEY_FILE, "SIGNING_KEY")],
+    ids=["master", "signing"],
+)
+
+
 def _load(home: str) -> str:
     return load_master_key(settings_at(Path(home))).id
 
@@ -122,24 +131,30 @@ def test_processes_that_race_agree_on_one_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+@KEYS
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
-def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    path = tmp_path / MASTER_KEY_FILE
+def test_a_key_that_others_can_read_is_refused(
+    tmp_path: Path, load: Callable[[Settings], MasterKey | SigningKey], name: str, setting: str, mode: int
+) -> None:
+    path = tmp_path / name
     path.write_bytes(base64.b64encode(KEY))
     path.chmod(mode)
-    with pytest.raises(MasterKeyExposed, match="chmod 600"):
-        load_master_key(settings_at(tmp_path))
+    with pytest.raises(KeyFileExposed, match="chmod 600"):
+        load(settings_at(tmp_path))
     path.chmod(0o600)
-    assert load_master_key(settings_at(tmp_path)).id == LocalMasterKey(KEY).id
+    assert load(settings_at(tmp_path)).id in {LocalMasterKey(KEY).id, SigningKey(KEY).id}
 
 
+@KEYS
 @pytest.mark.parametrize("content", [b"", b"not base64!", base64.b64encode(b"short"), b"\xff\xfe"])
-def test_a_damaged_key_file_is_never_replaced(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / MASTER_KEY_FILE
+def test_a_damaged_key_file_is_never_replaced(
+    tmp_path: Path, load: Callable[[Settings], MasterKey | SigningKey], name: str, setting: str, content: bytes
+) -> None:
+    path = tmp_path / name
     path.write_bytes(content)
     path.chmod(0o600)
-    with pytest.raises(MasterKeyUnusable, match=str(path)):
-        load_master_key(settings_at(tmp_path))
+    with pytest.raises(KeyFileUnusable, match=f"{path} .* set REGENESIS_CRYPTO__{setting}"):
+        load(settings_at(tmp_path))
     assert path.read_bytes() == content
 
 
